@@ -1,5 +1,6 @@
 """Every error that slidr raises on purpose; each message names the key, the value, the limit and the next act.
 
+```
     SlidrError
     ├── SettingsError      the settings file, or a value in it
     ├── TableError         a table whose columns do not fit (`column`, `row`, `value` where known)
@@ -14,6 +15,7 @@
     ├── JournalError       a journal that cannot be written or read
     ├── ServiceError       a service that cannot start or answer
     └── MissingExtraError  a part of slidr whose dependencies are not installed
+```
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A table of the settings file."""
 
 
-class ClicksSettings(Section):
+class ClicksSettings(Section, frozen=True):
     """Where the clicks are, and how their columns are called."""
 
     source: Annotated[str, Meta(description="adapter that reads the logs; see `slidr ingest --help`")] = "table"
@@ -34,23 +34,21 @@ class ClicksSettings(Section):
     columns: Annotated[
         dict[str, str], Meta(description="our column = your column; columns of one name need no entry")
     ] = {}
-    timezone: Annotated[
-        str, Meta(description="time zone of times that carry none; empty: such times are refused")
-    ] = ""
+    timezone: Annotated[str, Meta(description="time zone of times that carry none; empty: such times are refused")] = ""
     ip: Annotated[
         Literal["address", "opaque"],
         Meta(description="'address': IPv4 or IPv6, others are rejected; 'opaque': any string, without a network"),
     ] = "address"
 
 
-class PurchasesSettings(Section):
+class PurchasesSettings(Section, frozen=True):
     """Where the purchases are, and how their columns are called."""
 
     path: Annotated[str, Meta(description="the purchase log; empty where the click log tells of purchases")] = ""
     columns: Annotated[dict[str, str], Meta(description="our column = your column")] = {}
 
 
-class LabelsSettings(Section):
+class LabelsSettings(Section, frozen=True):
     """How clicks are labelled human."""
 
     attribution_window: Annotated[
@@ -64,7 +62,7 @@ class LabelsSettings(Section):
     rfm_history: Annotated[str, Meta(description="purchases this far back count for RFM")] = "90d"
 
 
-class SlicesSettings(Section):
+class SlicesSettings(Section, frozen=True):
     """What the traffic is sliced by."""
 
     columns: Annotated[
@@ -75,7 +73,7 @@ class SlicesSettings(Section):
     ] = 100
 
 
-class FeaturesSettings(Section):
+class FeaturesSettings(Section, frozen=True):
     """Windows and half-lives of the default catalogue, and features added to it."""
 
     windows: Annotated[tuple[str, ...], Meta(min_length=1, description="windows of the click counts")] = (
@@ -88,11 +86,12 @@ class FeaturesSettings(Section):
     half_lives: Annotated[tuple[str, ...], Meta(description="half-lives of the click rates")] = ("1m", "10m", "1h")
     distinct_windows: Annotated[tuple[str, ...], Meta(description="windows of the distinct counts")] = ("1h", "24h")
     add: Annotated[
-        tuple[dict[str, Any], ...], Meta(description="further features, such as {kind='Clicks', by='user', window='30m'}")
+        tuple[dict[str, Any], ...],
+        Meta(description="further features, such as {kind='Clicks', by='user', window='30m'}"),
     ] = ()
 
 
-class ModelSettings(Section):
+class ModelSettings(Section, frozen=True):
     """The network and its training."""
 
     widths: Annotated[tuple[int, ...], Meta(min_length=1, description="nodes of the hidden layers")] = (256, 128, 64)
@@ -103,7 +102,7 @@ class ModelSettings(Section):
     seed: Annotated[int, Meta(ge=0, description="seed of the initial weights and of the order of the clicks")] = 1
 
 
-class CalibrationSettings(Section):
+class CalibrationSettings(Section, frozen=True):
     """How thresholds are set."""
 
     method: Annotated[
@@ -114,12 +113,10 @@ class CalibrationSettings(Section):
     minimum_coverage: Annotated[
         float, Meta(ge=0, lt=1, description="share of clicks in busy sessions that every slice must mark")
     ] = 0.0
-    busy_clicks: Annotated[
-        int, Meta(ge=1, description="a session with more clicks than this in an hour is busy")
-    ] = 50
+    busy_clicks: Annotated[int, Meta(ge=1, description="a session with more clicks than this in an hour is busy")] = 50
 
 
-class ServiceSettings(Section):
+class ServiceSettings(Section, frozen=True):
     """The HTTP service."""
 
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
@@ -133,7 +130,7 @@ class ServiceSettings(Section):
     ] = 65_536
 
 
-class StorageSettings(Section):
+class StorageSettings(Section, frozen=True):
     """Where slidr keeps what it makes; relative paths start at the settings file."""
 
     lake: Annotated[str, Meta(description="Delta tables")] = "lake"
@@ -145,7 +142,7 @@ class StorageSettings(Section):
     ] = "slidr.key"
 
 
-class RulesSettings(Section):
+class RulesSettings(Section, frozen=True):
     """List rules, which run before the model."""
 
     crawlers: Annotated[
@@ -153,7 +150,7 @@ class RulesSettings(Section):
     ] = ""
 
 
-class Settings(Section):
+class Settings(Section, frozen=True):
     """All settings; the whole of `slidr.toml`."""
 
     timezone: Annotated[str, Meta(description="time zone of the billing day")] = "UTC"

@@ -1,0 +1,1 @@
+"""Calibration: from scores to thresholds that keep a false-positive budget."""

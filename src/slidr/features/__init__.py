@@ -1,0 +1,1 @@
+"""Features: the catalogue, the fold over the clicks, and the store of its state."""

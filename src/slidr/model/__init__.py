@@ -1,0 +1,1 @@
+"""Models: networks that score how robotic a row of features is."""

@@ -1,0 +1,1 @@
+"""The simulator: people, robots and purchases whose truth is known."""

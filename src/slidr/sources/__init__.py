@@ -1,0 +1,1 @@
+"""Sources: one module an adapter; each reads one kind of log into our columns."""
