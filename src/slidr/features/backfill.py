@@ -1,0 +1,143 @@
+"""Backfill: the fold over a log that lies in a table, by the same store that serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numba
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from slidr.features.catalogue import Catalogue, catalogue_hash
+from slidr.features.clicks import ClickBatch, join_keys
+from slidr.features.keys import Pseudonymiser, network_of
+from slidr.features.layout import Layout, compile_catalogue
+from slidr.features.store import EmbeddedStore, Store
+from slidr.tables import FEATURES
+
+_CHUNK = 65_536
+
+
+def backfill(
+    clicks: pa.Table,
+    catalogue: Catalogue,
+    pseudonymiser: Pseudonymiser,
+    store: Store | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> pa.Table:
+    """Return FEATURES for clicks in the order of the fold.
+
+    Args:
+        clicks: a CLICKS table.
+        catalogue: the features.
+        pseudonymiser: hashes the identifiers.
+        store: the state to fold into, left warm behind the last click; a cold one where None.
+        progress: called with the number of clicks after each chunk.
+    """
+    layout = compile_catalogue(catalogue)
+    store = EmbeddedStore(layout) if store is None else store
+    rows = np.empty((clicks.num_rows, len(layout.names)), np.float32)
+    sequences = np.empty(clicks.num_rows, np.int64)
+    for start in range(0, clicks.num_rows, _CHUNK):
+        part = clicks.slice(start, _CHUNK)
+        folded = store.fold(encode_table(part, layout, pseudonymiser))
+        stop = start + part.num_rows
+        rows[start:stop], sequences[start:stop] = folded.rows, folded.sequences
+        if progress is not None:
+            progress(part.num_rows)
+    return features_table(clicks, catalogue, sequences, rows)
+
+
+def features_table(
+    clicks: pa.Table, catalogue: Catalogue, sequences: NDArray[np.int64], rows: NDArray[np.float32]
+) -> pa.Table:
+    """Return rows float32[n, features] as a FEATURES table; the metadata carry the catalogue's hash."""
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {
+        "click_id": clicks["click_id"],
+        "time": clicks["time"],
+        "sequence": pa.array(sequences),
+    }
+    by_column = np.ascontiguousarray(rows.T)
+    columns |= {feature.name: pa.array(by_column[place]) for place, feature in enumerate(catalogue)}
+    about = {"slidr.table": FEATURES.name, "slidr.version": str(FEATURES.version)}
+    return pa.table(columns).replace_schema_metadata(about | {"slidr.catalogue": catalogue_hash(catalogue)})
+
+
+def feature_rows(features: pa.Table, names: tuple[str, ...]) -> NDArray[np.float32]:
+    """Return the feature columns of a FEATURES table as a matrix float32[n, features]."""
+    rows = np.empty((len(names), features.num_rows), np.float32)
+    for place, name in enumerate(names):
+        rows[place] = features[name].to_numpy()
+    return np.ascontiguousarray(rows.T)
+
+
+def encode_table(clicks: pa.Table, layout: Layout, pseudonymiser: Pseudonymiser) -> ClickBatch:
+    """Encode a CLICKS table for the fold."""
+    single = [entity[0] for entity in layout.keys if len(entity) == 1]
+    keys = np.zeros((len(single), clicks.num_rows), np.uint64)
+    for row, column in enumerate(single):
+        if column == "network":
+            keys[row] = _network_keys(clicks["ip"], pseudonymiser)
+        else:
+            keys[row] = pseudonymiser.spans(*_spans(clicks[column]))
+    ids = pseudonymiser.spans(*_spans(clicks["click_id"]))
+    times = clicks["time"].cast(pa.int64()).to_numpy()
+    logged_in = pc.fill_null(clicks["logged_in"].cast(pa.int8()), -1).to_numpy()
+    return ClickBatch(ids, times, logged_in, join_keys(keys, layout, pseudonymiser))
+
+
+def _spans(column: pa.ChunkedArray) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the bytes of a string column, where each value begins, and which are not null."""
+    array = pa.concat_arrays(column.cast(pa.large_string()).chunks or [pa.array([], pa.large_string())])
+    _, offsets, data = array.buffers()
+    starts = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    text = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
+    return text, starts, np.asarray(array.is_valid())
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _ipv4_networks(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    valid: NDArray[np.bool_],
+    networks: NDArray[np.uint8],
+    parsed: NDArray[np.bool_],
+) -> None:
+    """Write b"4" and the first three octets of each plain dotted quad; others are left to a full parser."""
+    for row in range(len(valid)):
+        octet, digits, dots, good = 0, 0, 0, valid[row]
+        for at in range(offsets[row], offsets[row + 1]):
+            letter = data[at]
+            if 48 <= letter <= 57 and digits < 3 and not (digits > 0 and octet == 0):
+                octet = 10 * octet + (letter - 48)
+                digits += 1
+            elif letter == 46 and digits > 0 and dots < 3:
+                networks[4 * row + 1 + dots] = octet
+                good &= octet <= 255
+                dots += 1
+                octet, digits = 0, 0
+            else:
+                good = False
+                break
+        parsed[row] = good and dots == 3 and digits > 0 and octet <= 255
+        networks[4 * row] = 52
+
+
+def _network_keys(column: pa.ChunkedArray, pseudonymiser: Pseudonymiser) -> NDArray[np.uint64]:
+    coded = column.combine_chunks().dictionary_encode()
+    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    unique = pa.chunked_array([coded.dictionary])
+    data, offsets, valid = _spans(unique)
+    networks = np.zeros(4 * len(unique), np.uint8)
+    parsed = np.zeros(len(unique), np.bool_)
+    _ipv4_networks(data, offsets, valid, networks, parsed)
+    keys = pseudonymiser.spans(networks, np.arange(0, 4 * len(unique) + 1, 4), parsed)
+    others = np.flatnonzero(~parsed)
+    if len(others):
+        texts = unique.take(pa.array(others)).to_pylist()
+        keys[others] = pseudonymiser.blobs([network_of(text) for text in texts])
+    places = pc.fill_null(coded.indices, len(unique)).to_numpy()
+    found: NDArray[np.uint64] = np.append(keys, np.uint64(0))[places]
+    return found

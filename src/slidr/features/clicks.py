@@ -1,0 +1,103 @@
+"""Clicks as the fold takes them: times, keyed hashes, nothing that names a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, NamedTuple, cast
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from slidr.features.keys import Pseudonymiser, network_of
+from slidr.features.layout import Layout
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Click(msgspec.Struct, kw_only=True, gc=False):
+    """One click as a request gives it; the fields are the columns of CLICKS."""
+
+    click_id: Annotated[str, Meta(min_length=1, max_length=256)]
+    time: Annotated[datetime, Meta(tz=True)]
+    user: str | None = None
+    session: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    device: str | None = None
+    logged_in: bool | None = None
+    campaign: str | None = None
+    advertiser: str | None = None
+    cost: Annotated[int, Meta(ge=0)] | None = None
+    currency: str | None = None
+
+
+def click_type(columns: Iterable[str]) -> type[Click]:
+    """Return Click with a field for each further column, such as one that slices the traffic."""
+    further = [name for name in columns if name not in Click.__struct_fields__]
+    if not further:
+        return Click
+    fields = [(name, str | int | float | bool | None, None) for name in further]
+    return cast("type[Click]", msgspec.defstruct("Click", fields, bases=(Click,), kw_only=True, gc=False))
+
+
+def microseconds(time: datetime) -> int:
+    """Return a time with a zone as microseconds since 1970-01-01 UTC."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+class ClickBatch(NamedTuple):
+    """Clicks ready to be folded, in the order of the fold.
+
+    Attributes:
+        ids: keyed hash of each click_id, uint64[n].
+        times: microseconds UTC, int64[n].
+        logged_in: 1, 0, or -1 where not known, int8[n].
+        keys: keyed hashes of the identifiers, uint64[rows of the layout's key matrix, n], 0 where null.
+    """
+
+    ids: NDArray[np.uint64]
+    times: NDArray[np.int64]
+    logged_in: NDArray[np.int8]
+    keys: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        """The number of clicks."""
+        return len(self.times)
+
+    def take(self, clicks: NDArray[Any] | slice) -> ClickBatch:
+        """Return some of the clicks, by mask, by places or by slice."""
+        return ClickBatch(
+            self.ids[clicks], self.times[clicks], self.logged_in[clicks], np.ascontiguousarray(self.keys[:, clicks])
+        )
+
+
+def encode_clicks(clicks: Sequence[Click], layout: Layout, pseudonymiser: Pseudonymiser) -> ClickBatch:
+    """Encode clicks of a request; raw identifiers end here."""
+    single = [entity[0] for entity in layout.keys if len(entity) == 1]
+    values: list[bytes | None] = [click.click_id.encode() for click in clicks]
+    for column in single:
+        if column == "network":
+            values += [network_of(click.ip) for click in clicks]
+        else:
+            values += [
+                None if (text := getattr(click, column)) is None else text.encode("utf-8", "surrogatepass")
+                for click in clicks
+            ]
+    hashes = pseudonymiser.blobs(values).reshape(1 + len(single), len(clicks))
+    times = np.array([microseconds(click.time) for click in clicks], np.int64)
+    logged_in = np.array([-1 if click.logged_in is None else click.logged_in for click in clicks], np.int8)
+    return ClickBatch(hashes[0], times, logged_in, join_keys(hashes[1:], layout, pseudonymiser))
+
+
+def join_keys(single: NDArray[np.uint64], layout: Layout, pseudonymiser: Pseudonymiser) -> NDArray[np.uint64]:
+    """Return the whole key matrix: the keys of single columns, and below them those joined for compound entities."""
+    keys = np.empty((len(layout.keys), single.shape[1]), np.uint64)
+    keys[: len(single)] = single
+    for row in range(len(single), len(layout.keys)):
+        parts = tuple(layout.keys.index((column,)) for column in layout.keys[row])
+        keys[row] = pseudonymiser.join(keys, parts)
+    return keys

@@ -1,0 +1,209 @@
+"""Keys: identifiers become keyed 64-bit hashes at the door, and only these go further.
+
+The hash is SipHash-2-4 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012): who lacks the secret key
+can neither reverse a hash nor forge a collision. Zero stands for null.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+from functools import lru_cache
+from pathlib import Path
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from slidr.errors import SettingsError
+
+KEY_BYTES = 16
+_ROTATIONS = (13, 16, 17, 21, 32)
+
+
+@numba.njit(inline="always")
+def _rotate(word: np.uint64, by: int) -> np.uint64:
+    return (word << np.uint64(by)) | (word >> np.uint64(64 - by))
+
+
+@numba.njit(inline="always")
+def _round(
+    v0: np.uint64, v1: np.uint64, v2: np.uint64, v3: np.uint64
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    v0 += v1
+    v1 = _rotate(v1, 13) ^ v0
+    v0 = _rotate(v0, 32)
+    v2 += v3
+    v3 = _rotate(v3, 16) ^ v2
+    v0 += v3
+    v3 = _rotate(v3, 21) ^ v0
+    v2 += v1
+    v1 = _rotate(v1, 17) ^ v2
+    v2 = _rotate(v2, 32)
+    return v0, v1, v2, v3
+
+
+@numba.njit(cache=True)
+def _siphash(data: NDArray[np.uint8], start: int, stop: int, secret: NDArray[np.uint64]) -> np.uint64:
+    v0 = secret[0] ^ np.uint64(0x736F6D6570736575)
+    v1 = secret[1] ^ np.uint64(0x646F72616E646F6D)
+    v2 = secret[0] ^ np.uint64(0x6C7967656E657261)
+    v3 = secret[1] ^ np.uint64(0x7465646279746573)
+    size = stop - start
+    whole = start + (size & ~7)
+    word = np.uint64(0)
+    for at in range(start, whole, 8):
+        word = np.uint64(0)
+        for byte in range(8):
+            word |= np.uint64(data[at + byte]) << np.uint64(8 * byte)
+        v3 ^= word
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+        v0 ^= word
+    word = np.uint64(size & 0xFF) << np.uint64(56)
+    for byte in range(stop - whole):
+        word |= np.uint64(data[whole + byte]) << np.uint64(8 * byte)
+    v3 ^= word
+    v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    v0 ^= word
+    v2 ^= np.uint64(0xFF)
+    for _ in range(4):
+        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
+    return v0 ^ v1 ^ v2 ^ v3
+
+
+@numba.njit(cache=True)
+def _hash_spans(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    valid: NDArray[np.bool_],
+    secret: NDArray[np.uint64],
+    out: NDArray[np.uint64],
+) -> None:
+    for row in range(len(valid)):
+        out[row] = np.uint64(0)
+        if valid[row]:
+            key = _siphash(data, offsets[row], offsets[row + 1], secret)
+            out[row] = key if key != np.uint64(0) else np.uint64(1)
+
+
+@numba.njit(cache=True)
+def _join(
+    keys: NDArray[np.uint64], rows: NDArray[np.int64], secret: NDArray[np.uint64], out: NDArray[np.uint64]
+) -> None:
+    data = np.empty(8 * len(rows), np.uint8)
+    for click in range(keys.shape[1]):
+        null = False
+        for part in range(len(rows)):
+            key = keys[rows[part], click]
+            null |= key == np.uint64(0)
+            for byte in range(8):
+                data[8 * part + byte] = (key >> np.uint64(8 * byte)) & np.uint64(0xFF)
+        joined = _siphash(data, 0, len(data), secret)
+        out[click] = np.uint64(0) if null else max(joined, np.uint64(1))
+
+
+class Pseudonymiser:
+    """Turns identifiers into keyed 64-bit hashes.
+
+    >>> hashes = Pseudonymiser(bytes(range(16))).texts(["ada", None, "ada"])
+    >>> bool(hashes[0] == hashes[2]), int(hashes[1])
+    (True, 0)
+
+    Raises:
+        SettingsError: the secret is not 16 bytes long.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) != KEY_BYTES:
+            raise SettingsError(f"the secret key has {len(secret)} bytes; it must have {KEY_BYTES}")
+        self._secret = np.frombuffer(secret, dtype="<u8").astype(np.uint64)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash that tells one secret key from another without revealing either."""
+        return f"{int(self.texts(['slidr key fingerprint'])[0]):016x}"
+
+    def texts(self, values: list[str | None]) -> NDArray[np.uint64]:
+        """Hash texts; null becomes 0."""
+        return self.blobs([None if value is None else value.encode("utf-8", "surrogatepass") for value in values])
+
+    def blobs(self, values: list[bytes | None]) -> NDArray[np.uint64]:
+        """Hash byte strings; null becomes 0."""
+        parts = [b"" if value is None else value for value in values]
+        offsets = np.zeros(len(parts) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=offsets[1:])
+        valid = np.fromiter((value is not None for value in values), np.bool_, len(parts))
+        return self.spans(np.frombuffer(b"".join(parts), np.uint8), offsets, valid)
+
+    def spans(
+        self, data: NDArray[np.uint8], offsets: NDArray[np.int64], valid: NDArray[np.bool_]
+    ) -> NDArray[np.uint64]:
+        """Hash the spans `data[offsets[i]:offsets[i + 1]]`; rows that are not valid become 0."""
+        out = np.empty(len(valid), np.uint64)
+        _hash_spans(data, offsets, valid, self._secret, out)
+        return out
+
+    def join(self, keys: NDArray[np.uint64], rows: tuple[int, ...]) -> NDArray[np.uint64]:
+        """Hash several rows of a key matrix (columns, clicks) into one key a click; null where any is null."""
+        out = np.empty(keys.shape[1], np.uint64)
+        _join(keys, np.array(rows, np.int64), self._secret, out)
+        return out
+
+
+def read_secret(path: Path) -> bytes:
+    """Return the secret key from the environment variable SLIDR_KEY or the key file, which is made where missing.
+
+    Raises:
+        SettingsError: the key is not 32 hexadecimal digits, or the file cannot be made.
+    """
+    name, text = "SLIDR_KEY", os.environ.get("SLIDR_KEY")
+    if text is None:
+        name = str(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Mode 0600 from the start: the key is what keeps the hashes from being reversed.
+            with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+                file.write(secrets.token_hex(KEY_BYTES) + "\n")
+        except FileExistsError:
+            pass
+        except OSError as fault:
+            raise SettingsError(f"no secret key: {path} cannot be written ({fault}); set SLIDR_KEY") from None
+        text = path.read_text(encoding="ascii", errors="replace")
+    try:
+        secret = bytes.fromhex(text.strip())
+    except ValueError:
+        secret = b""
+    if len(secret) != KEY_BYTES:
+        raise SettingsError(f"{name} does not hold a secret key: 32 hexadecimal digits are expected")
+    return secret
+
+
+@lru_cache(maxsize=1 << 16)
+def canonical_ip(text: str) -> str | None:
+    """Return an address in its canonical form, an IPv4-mapped one as IPv4, or None where it is not an address.
+
+    >>> canonical_ip("2001:DB8:0::1"), canonical_ip("::ffff:192.0.2.7"), canonical_ip("1.2.3")
+    ('2001:db8::1', '192.0.2.7', None)
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return str(address)
+
+
+@lru_cache(maxsize=1 << 16)
+def network_of(text: str | None) -> bytes | None:
+    """Return the /24 of an IPv4 address or the /48 of an IPv6 one as tagged bytes; None for anything else."""
+    try:
+        address = ipaddress.ip_address(text or "")
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return b"4" + address.packed[:3] if address.version == 4 else b"6" + address.packed[:6]

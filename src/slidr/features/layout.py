@@ -1,0 +1,151 @@
+"""Layout: a catalogue compiled into blocks of state and the arrays that the one fold kernel reads.
+
+A block holds the state of one entity kind. Its record is a run of 32-bit words:
+
+    0-1   time of the entity's newest click, int64 microseconds (0: new)
+    2     late clicks not added
+    3     unused
+    then  a ring of HOPS counts for each window
+          a decayed count for each half-life, float32
+          gaps seen, mean, variance of the gap (uint32, float32, float32), where a gap is asked for
+          for each counted column: tier, slot, INLINE hashes, INLINE stamps
+
+The layout array tells the kernel what stands where, and which column of the row each value goes to; column -1 is
+computed but not wanted. Entity and layout, without the columns of the row, name the block: two catalogues that share
+a block share its state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slidr.clock import DAY
+from slidr.errors import FeatureError
+from slidr.features.catalogue import Catalogue, Clicks, Distinct, Entity, Gap, Missing, Velocity
+from slidr.settings import duration
+
+HOPS = 6
+"""Hops in the ring of a window: a count lags by at most a sixth of its window."""
+INLINE = 8
+"""Distinct values that a record holds itself, exactly."""
+MOST_UNITS = 256
+"""Longest ring of a distinct count: its longest window over a sixth of its shortest."""
+HEADER = 4
+# Places in the layout array; the variable part follows at BODY.
+STRIDE, HORIZON, KEY_ROW, WINDOWS, HALF_LIVES, GAPS, SKETCHES, BODY = range(8)
+SKETCH_WORDS = 2 + 2 * INLINE
+
+
+class Block(NamedTuple):
+    """The state of one entity kind: its entity, its layout for one catalogue, and the hash that names it."""
+
+    entity: Entity
+    layout: NDArray[np.int64]
+    key: str
+
+
+class Layout(NamedTuple):
+    """A compiled catalogue.
+
+    Attributes:
+        names: the row's columns.
+        keys: the rows of the key matrix: identifiers first, then the joined keys of compound entities.
+        blocks: the blocks of state.
+        clock: columns of hour_cos, hour_sin, weekday_cos, weekday_sin and logged_in, -1 where not wanted.
+        missing: pairs (row of the key matrix, or -1 for logged_in; column).
+    """
+
+    names: tuple[str, ...]
+    keys: tuple[Entity, ...]
+    blocks: tuple[Block, ...]
+    clock: NDArray[np.int64]
+    missing: NDArray[np.int64]
+
+    @property
+    def horizon(self) -> int:
+        """The longest time, in microseconds, after which an idle entity reads as new."""
+        return max((int(block.layout[HORIZON]) for block in self.blocks), default=DAY)
+
+
+def compile_catalogue(catalogue: Catalogue) -> Layout:
+    """Compile a catalogue.
+
+    Raises:
+        FeatureError: the windows of one distinct count lie too far apart for one ring.
+    """
+    columns = {feature.name: column for column, feature in enumerate(catalogue)}
+    entities = list(dict.fromkeys(feature.entity for feature in catalogue if feature.entity))
+    keys = _key_rows(catalogue, entities)
+    blocks = tuple(_block(catalogue, entity, keys, columns) for entity in entities)
+    clock = [columns.get(name, -1) for name in ("hour_cos", "hour_sin", "weekday_cos", "weekday_sin", "logged_in")]
+    missing = [
+        (keys.index((feature.column,)) if feature.column != "logged_in" else -1, columns[feature.name])
+        for feature in catalogue
+        if isinstance(feature, Missing)
+    ]
+    return Layout(tuple(columns), keys, blocks, np.array(clock, np.int64), np.array(missing, np.int64).reshape(-1, 2))
+
+
+def _key_rows(catalogue: Catalogue, entities: list[Entity]) -> tuple[Entity, ...]:
+    """Order the rows of the key matrix: single columns first, since compound keys are joined from them."""
+    single = [(column,) for entity in entities for column in entity]
+    single += [(feature.column,) for feature in catalogue if isinstance(feature, Distinct)]
+    single += [
+        (feature.column,) for feature in catalogue if isinstance(feature, Missing) and feature.column != "logged_in"
+    ]
+    compound = [entity for entity in entities if len(entity) > 1]
+    return tuple(dict.fromkeys([*single, *compound]))
+
+
+def _block(catalogue: Catalogue, entity: Entity, keys: tuple[Entity, ...], columns: dict[str, int]) -> Block:
+    mine = [feature for feature in catalogue if feature.entity == entity]
+    counts = [(duration(feature.window), feature.name) for feature in mine if isinstance(feature, Clicks)]
+    rates = [(duration(feature.half_life), feature.name) for feature in mine if isinstance(feature, Velocity)]
+    gaps = {feature.statistic: feature.name for feature in mine if isinstance(feature, Gap)}
+    sketches: dict[str, list[tuple[int, str]]] = {}
+    for feature in mine:
+        if isinstance(feature, Distinct):
+            sketches.setdefault(feature.column, []).append((duration(feature.window), feature.name))
+    words = HEADER + HOPS * len(counts) + len(rates) + 3 * bool(gaps) + SKETCH_WORDS * len(sketches)
+    # A rate has fallen below the resolution of float32 after 24 half-lives.
+    spans = [span for span, _ in counts] + [24 * span for span, _ in rates]
+    spans += [span for windows in sketches.values() for span, _ in windows]
+    body: list[int] = []
+    for span, name in counts:
+        body += [span // HOPS, columns[name]]
+    for span, name in rates:
+        body += [span, columns[name]]
+    if gaps:
+        body += [columns.get(gaps.get(statistic, ""), -1) for statistic in ("last", "mean", "variation")]
+    for column, windows in sketches.items():
+        body += _sketch(column, windows, keys, columns)
+    head = [0] * BODY
+    # Whole cache lines, so that a record never shares one with its neighbour.
+    head[STRIDE] = -(-words // 16) * 16
+    head[HORIZON] = max(spans, default=DAY)
+    head[KEY_ROW] = keys.index(entity)
+    head[WINDOWS], head[HALF_LIVES] = len(counts), len(rates)
+    head[GAPS], head[SKETCHES] = int(bool(gaps)), len(sketches)
+    shape = (entity, head[HORIZON], [s for s, _ in counts], [s for s, _ in rates], bool(gaps))
+    counted = [(column, [span for span, _ in windows]) for column, windows in sketches.items()]
+    key = hashlib.sha256(repr((1, shape, counted)).encode()).hexdigest()[:16]
+    return Block(entity, np.array(head + body, np.int64), key)
+
+
+def _sketch(
+    column: str, windows: list[tuple[int, str]], keys: tuple[Entity, ...], columns: dict[str, int]
+) -> list[int]:
+    shortest, longest = min(windows)[0], max(windows)[0]
+    unit = shortest // HOPS
+    units = longest // unit
+    if units > MOST_UNITS or any(span % unit for span, _ in windows):
+        raise FeatureError(
+            f"{min(windows)[1]} and {max(windows)[1]}: the windows of one distinct count must be multiples of a sixth"
+            f" of the shortest and at most {MOST_UNITS} of them long; they need {longest / unit:.1f}"
+        )
+    places = [place for span, name in windows for place in (span // unit, columns[name])]
+    return [keys.index((column,)), unit, units, len(windows), *places]

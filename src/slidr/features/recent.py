@@ -1,0 +1,89 @@
+"""Recent clicks: a click_id seen again within an hour is not counted again and gets the same decision."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from slidr.clock import HOUR
+
+REPEAT_WINDOW = HOUR
+_FIELDS = 3  # key, time, sequence
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _number(
+    table: NDArray[np.int64],
+    used: NDArray[np.int64],
+    ids: NDArray[np.uint64],
+    times: NDArray[np.int64],
+    sequences: NDArray[np.int64],
+    repeats: NDArray[np.bool_],
+) -> None:
+    mask = len(table) // _FIELDS - 1
+    for click in range(len(ids)):
+        wanted = np.int64(ids[click])
+        slot = wanted & mask
+        while table[_FIELDS * slot] != 0 and table[_FIELDS * slot] != wanted:
+            slot = (slot + 1) & mask
+        at = _FIELDS * slot
+        known = table[at] == wanted
+        repeats[click] = known and abs(times[click] - table[at + 1]) <= REPEAT_WINDOW
+        if repeats[click]:
+            sequences[click] = table[at + 2]
+            continue
+        if not known:
+            used[0] += 1
+        table[at], table[at + 1], table[at + 2] = wanted, times[click], used[1]
+        sequences[click] = used[1]
+        used[1] += 1
+        used[2] = max(used[2], times[click])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _copy(old: NDArray[np.int64], new: NDArray[np.int64], since: int) -> int:
+    mask = len(new) // _FIELDS - 1
+    kept = 0
+    for at in range(0, len(old), _FIELDS):
+        if old[at] != 0 and old[at + 1] >= since:
+            slot = old[at] & mask
+            while new[_FIELDS * slot] != 0:
+                slot = (slot + 1) & mask
+            new[_FIELDS * slot : _FIELDS * slot + _FIELDS] = old[at : at + _FIELDS]
+            kept += 1
+    return kept
+
+
+class RecentClicks:
+    """Numbers clicks in the order of the fold and tells repeats, remembering at least an hour of click_ids.
+
+    >>> recent = RecentClicks()
+    >>> sequences, repeats = recent.number(np.array([7, 8, 7], np.uint64), np.array([1, 2, 3]))
+    >>> sequences.tolist(), repeats.tolist()
+    ([0, 1, 0], [False, False, True])
+    """
+
+    def __init__(self) -> None:
+        self.table = np.zeros(_FIELDS * 1024, np.int64)
+        # Entries held, next sequence, newest time.
+        self.used = np.zeros(3, np.int64)
+
+    def number(self, ids: NDArray[np.uint64], times: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the sequence of each click and whether it is a repeat; a repeat has its original's sequence."""
+        self._make_room(len(ids))
+        sequences, repeats = np.empty(len(ids), np.int64), np.empty(len(ids), np.bool_)
+        _number(self.table, self.used, ids, times, sequences, repeats)
+        return sequences, repeats
+
+    def _make_room(self, clicks: int) -> None:
+        slots = len(self.table) // _FIELDS
+        if 2 * (self.used[0] + clicks) <= slots:
+            return
+        since = self.used[2] - 2 * REPEAT_WINDOW
+        live = int(np.count_nonzero((self.table[::_FIELDS] != 0) & (self.table[1::_FIELDS] >= since)))
+        while slots < 4 * (live + clicks):
+            slots *= 2
+        table = np.zeros(_FIELDS * slots, np.int64)
+        self.used[0] = _copy(self.table, table, int(since))
+        self.table = table
