@@ -96,8 +96,8 @@ class ModelSettings(Section, frozen=True):
 
     widths: Annotated[tuple[int, ...], Meta(min_length=1, description="nodes of the hidden layers")] = (256, 128, 64)
     l2: Annotated[float, Meta(ge=0, description="L2 penalty on the weights of the intermediate layers")] = 1e-5
-    learning_rate: Annotated[float, Meta(gt=0, description="step of the optimiser at its peak")] = 2e-3
-    batch_size: Annotated[int, Meta(ge=1, description="clicks a step")] = 1024
+    learning_rate: Annotated[float, Meta(gt=0, description="step of the optimiser at its peak")] = 4e-3
+    batch_size: Annotated[int, Meta(ge=1, description="clicks a step; fewer where the log is small")] = 512
     weight_cap: Annotated[float, Meta(ge=1, description="largest sample weight, in medians")] = 100.0
     seed: Annotated[int, Meta(ge=0, description="seed of the initial weights and of the order of the clicks")] = 1
 
@@ -249,6 +249,12 @@ def _check(settings: Settings, name: str) -> None:
             ZoneInfo(zone or "UTC")
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise SettingsError(f"{name}: {key} = {zone!r} is not a time zone, such as 'Europe/Berlin'") from None
+    labels = settings.labels
+    if labels.rfm_minimum > 3 * labels.rfm_quantiles:
+        raise SettingsError(
+            f"{name}: labels.rfm_minimum = {labels.rfm_minimum} is above {3 * labels.rfm_quantiles}, the largest sum "
+            f"of three ranks of labels.rfm_quantiles = {labels.rfm_quantiles}; lower it, or set labels.rfm = false"
+        )
     features = settings.features
     spans: dict[str, tuple[str, ...]] = {
         "labels.attribution_window": (settings.labels.attribution_window,),

@@ -6,7 +6,10 @@ Arrow schema. Types are Arrow's names. A table carries a version; a change of co
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from enum import StrEnum
+from typing import Self
 
 import msgspec
 
@@ -45,6 +48,79 @@ class Table(msgspec.Struct, frozen=True):
     def names(self) -> tuple[str, ...]:
         """The names of the columns, in order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the table has a `time` column."""
+        return "time" in self.names
+
+    def misspelt(self, present: Iterable[str]) -> tuple[str, str] | None:
+        """Return a further column whose name is almost that of an absent column of ours, and that column's name.
+
+        An absent nullable column reads as null, so a misspelt one would be lost without a word.
+
+        >>> CLICKS.misspelt(["click_id", "time", "campain"])
+        ('campain', 'campaign')
+        """
+        names = list(present)
+        absent = [name for name in self.names if name not in names]
+        for name in names:
+            if name not in self.names and (close := difflib.get_close_matches(name, absent, n=1, cutoff=0.85)):
+                return name, close[0]
+        return None
+
+
+EXAMPLES = 5
+"""Rejected rows that are kept as examples, for each column and reason."""
+
+
+class Rejections(msgspec.Struct, frozen=True):
+    r"""Rows that were not admitted: how many for each (column, reason), and the first few as (row, value).
+
+    Rows are counted from zero in the order of the log. A row is counted once, for the first fault found in it.
+
+    >>> one = Rejections.of("ip", "not an address", [(3, "10.0.0.256")])
+    >>> two = one + Rejections.of("ip", "not an address", [(9, "localhost")])
+    >>> two.total
+    2
+    >>> print(*two.summary(), sep="\n")
+    ip: not an address: 2 rows, such as row 3 '10.0.0.256', row 9 'localhost'
+    """
+
+    counts: dict[tuple[str, str], int] = {}
+    examples: dict[tuple[str, str], tuple[tuple[int, object], ...]] = {}
+
+    @classmethod
+    def of(cls, column: str, reason: str, examples: Iterable[tuple[int, object]], *, count: int | None = None) -> Self:
+        """Return rejections of one column and reason; `count` is needed only where not all rows are given."""
+        rows = tuple(examples)
+        key = (column, reason)
+        return cls({key: len(rows) if count is None else count}, {key: rows[:EXAMPLES]})
+
+    def __add__(self, other: Self) -> Self:
+        keys = (*self.counts, *(key for key in other.counts if key not in self.counts))
+        return type(self)(
+            {key: self.counts.get(key, 0) + other.counts.get(key, 0) for key in keys},
+            {key: (*self.examples.get(key, ()), *other.examples.get(key, ()))[:EXAMPLES] for key in keys},
+        )
+
+    @property
+    def total(self) -> int:
+        """The number of rows rejected."""
+        return sum(self.counts.values())
+
+    def summary(self) -> tuple[str, ...]:
+        """Return one line for each column and reason, most frequent first."""
+        return tuple(
+            f"{column}: {reason}: {count} row{'s' if count > 1 else ''}, such as "
+            + ", ".join(f"row {row} {_shown(value)}" for row, value in self.examples[column, reason])
+            for (column, reason), count in sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
+        )
+
+
+def _shown(value: object, longest: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 class Verdict(StrEnum):
