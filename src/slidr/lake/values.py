@@ -1,0 +1,218 @@
+"""Values of raw logs: parsing of whole columns, with a mask of the rows at fault for each reason."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from slidr.errors import TableError
+
+TIME = pa.timestamp("us", tz="UTC")
+NOT_TEXT = "not UTF-8"
+NOT_A_TIME = "not a time"
+NO_ZONE = "without a time zone"
+NOT_WHOLE = "not a whole number"
+NOT_BOOLEAN = "not true or false"
+NOT_AN_ADDRESS = "not an IP address"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local times are counted from a local epoch until their zone is known
+_MICROSECOND = timedelta(microseconds=1)
+_WHOLE = re.compile(r"[+-]?[0-9]{1,19}(\.0*)?")
+_PLAIN = r"^[0-9]{1,18}$"
+_LIMIT = 2**63
+_BOOLEANS = {"true": True, "t": True, "yes": True, "1": True, "false": False, "f": False, "no": False, "0": False}
+_MAPPED = bytes(10) + b"\xff\xff"
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A parsed column, and for each reason the rows at fault, which are null in `values`."""
+
+    values: pa.Array[Any]
+    faults: dict[str, Mask] = field(default_factory=dict)
+
+
+def mask(values: Any) -> Mask:
+    """Return an Arrow array of booleans as numpy, null as false."""
+    return np.asarray(values.fill_null(False).to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def text(name: str, values: pa.Array[Any]) -> Parsed:
+    """Return a column as strings; an empty string becomes null, numbers are written out.
+
+    Raises:
+        TableError: the column holds lists or structs.
+    """
+    kind = values.type
+    faults: dict[str, Mask] = {}
+    if isinstance(values, pa.DictionaryArray):
+        values = values.dictionary_decode()
+    elif pa.types.is_nested(kind):
+        raise TableError(f"column {name!r} holds {kind}; slidr takes one value a row", column=name)
+    try:
+        texts = values if values.type == pa.string() else values.cast(pa.string())
+    except pa.ArrowInvalid:
+        texts, faults = _decoded(values)
+    empty = pc.equal(texts, pa.scalar(""))
+    if pc.any(empty).as_py():
+        texts = pc.if_else(empty, pa.scalar(None, pa.string()), texts)
+    return Parsed(texts, faults)
+
+
+def _decoded(values: pa.Array[Any]) -> tuple[pa.Array[Any], dict[str, Mask]]:
+    found: list[str | None] = []
+    bad = np.zeros(len(values), np.bool_)
+    for row, value in enumerate(values.to_pylist()):
+        try:
+            found.append(None if value is None else value.decode())
+        except UnicodeDecodeError:
+            found.append(None)
+            bad[row] = True
+    return pa.array(found, pa.string()), {NOT_TEXT: bad}
+
+
+def moments(name: str, values: pa.Array[Any], zone: str) -> Parsed:
+    """Return a column as instants, from timestamps or from ISO 8601 text.
+
+    Args:
+        name: the column, for errors.
+        values: timestamps of any unit, or text such as `2017-11-07 09:30:38+00:00`.
+        zone: time zone of times that carry none; empty: such times are faults. Of an hour that occurs twice the first
+            is meant; a time in an hour that is skipped counts as the last instant before it.
+
+    Raises:
+        TableError: the column holds neither timestamps nor text.
+    """
+    kind = values.type
+    if pa.types.is_timestamp(kind):
+        if kind.tz is not None:
+            return Parsed(values.cast(TIME, safe=False))
+        local = values.cast(pa.timestamp("us"), safe=False)
+        if zone:
+            return Parsed(_localised(local, zone))
+        return Parsed(pa.nulls(len(values), TIME), {NO_ZONE: mask(pc.is_valid(values))})
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_date(kind) or pa.types.is_boolean(kind):
+        raise TableError(
+            f"column {name!r} holds {kind}; slidr takes timestamps or ISO 8601 text such as 2017-11-07T09:30:38Z",
+            column=name,
+        )
+    parsed = text(name, values)
+    try:
+        return Parsed(parsed.values.cast(TIME), parsed.faults)
+    except pa.ArrowInvalid:
+        pass
+    if zone:
+        try:
+            return Parsed(_localised(parsed.values.cast(pa.timestamp("us")), zone), parsed.faults)
+        except pa.ArrowInvalid:
+            pass
+    return _moments_one_by_one(parsed, zone)
+
+
+def _localised(local: Any, zone: str) -> pa.Array[Any]:
+    options = pc.AssumeTimezoneOptions(zone, ambiguous="earliest", nonexistent="earliest")
+    return pc.call_function("assume_timezone", [local], options).cast(TIME)
+
+
+def _moments_one_by_one(parsed: Parsed, zone: str) -> Parsed:
+    """Parse a column in which some value is at fault, or only some carry a zone."""
+    rows = len(parsed.values)
+    instants = np.zeros(rows, np.int64)
+    zoned, local, bad = (np.zeros(rows, np.bool_) for _ in range(3))
+    for row, value in enumerate(parsed.values.to_pylist()):
+        if value is None:
+            continue
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            bad[row] = True
+            continue
+        if moment.tzinfo is None:
+            local[row] = True
+            instants[row] = (moment - _NAIVE_EPOCH) // _MICROSECOND
+        else:
+            zoned[row] = True
+            instants[row] = (moment - _EPOCH) // _MICROSECOND
+    times = pa.array(instants, mask=~zoned).cast(TIME)
+    if not zone:
+        return Parsed(times, {**parsed.faults, NOT_A_TIME: bad, NO_ZONE: local})
+    localised = _localised(pa.array(instants, mask=~local).cast(pa.timestamp("us")), zone)
+    return Parsed(pc.coalesce(times, localised), {**parsed.faults, NOT_A_TIME: bad})
+
+
+def whole(name: str, values: pa.Array[Any]) -> Parsed:
+    """Return a column as int64, from numbers without a fraction or from their text."""
+    if pa.types.is_integer(values.type) and not pa.types.is_uint64(values.type):
+        return Parsed(values.cast(pa.int64()))
+    if pa.types.is_string(values.type) and pc.all(pc.match_substring_regex(values, _PLAIN)).as_py():
+        return Parsed(values.cast(pa.int64()))
+    return _by_value(name, values, _whole, pa.int64(), NOT_WHOLE)
+
+
+def truth(name: str, values: pa.Array[Any]) -> Parsed:
+    """Return a column as booleans, from booleans or from true/false, t/f, yes/no, 1/0 in any case."""
+    if pa.types.is_boolean(values.type):
+        return Parsed(values)
+    return _by_value(name, values, lambda value: _BOOLEANS.get(value.lower()), pa.bool_(), NOT_BOOLEAN)
+
+
+def address(name: str, values: pa.Array[Any]) -> Parsed:
+    """Return a column of IP addresses in canonical form; see `canonical_address`."""
+    return _by_value(name, values, canonical_address, pa.string(), NOT_AN_ADDRESS)
+
+
+def canonical_address(value: str) -> str | None:
+    """Return an IP address in its one canonical form, or None where the text is no address.
+
+    IPv6 is compressed and in lower case (RFC 5952); an IPv4 address mapped into IPv6 becomes IPv4.
+
+    >>> canonical_address("2001:DB8:0:0::1"), canonical_address("::ffff:192.0.2.1"), canonical_address("192.0.2.256")
+    ('2001:db8::1', '192.0.2.1', None)
+    """
+    try:
+        if ":" not in value:
+            # Four decimal numbers without leading zeros are all that the parser takes, so the text is canonical.
+            socket.inet_pton(socket.AF_INET, value)
+            return value
+        packed = socket.inet_pton(socket.AF_INET6, value)
+    except (OSError, ValueError):
+        return None
+    if packed.startswith(_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, packed[12:])
+    written = socket.inet_ntop(socket.AF_INET6, packed)
+    # The C library writes some addresses with a dotted tail, which RFC 5952 does not.
+    return str(ipaddress.IPv6Address(packed)) if "." in written else written
+
+
+def _whole(value: str) -> int | None:
+    if not _WHOLE.fullmatch(value):
+        return None
+    number = int(value.partition(".")[0])
+    return number if -_LIMIT <= number < _LIMIT else None
+
+
+def _by_value(
+    name: str, values: pa.Array[Any], parse: Callable[[str], object], kind: pa.DataType, reason: str
+) -> Parsed:
+    """Parse each distinct value once; a value that parses to None is at fault."""
+    texts = text(name, values)
+    encoded = texts.values.dictionary_encode()
+    parsed = [parse(str(value)) for value in encoded.dictionary.to_pylist()]
+    found = pa.array(parsed, kind).take(encoded.indices)
+    if None not in parsed:
+        return Parsed(found, texts.faults)
+    bad = mask(pc.and_(pc.is_null(found), pc.is_valid(texts.values)))
+    return Parsed(found, {**texts.faults, reason: bad})
