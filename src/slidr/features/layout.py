@@ -53,7 +53,7 @@ class Layout(NamedTuple):
 
     Attributes:
         names: the row's columns.
-        keys: the rows of the key matrix: identifiers first, then the joined keys of compound entities.
+        keys: the rows of the key matrix: user, session, ip, other columns, then the joined keys of compound entities.
         blocks: the blocks of state.
         clock: columns of hour_cos, hour_sin, weekday_cos, weekday_sin and logged_in, -1 where not wanted.
         missing: pairs (row of the key matrix, or -1 for logged_in; column).
@@ -91,8 +91,12 @@ def compile_catalogue(catalogue: Catalogue) -> Layout:
 
 
 def _key_rows(catalogue: Catalogue, entities: list[Entity]) -> tuple[Entity, ...]:
-    """Order the rows of the key matrix: single columns first, since compound keys are joined from them."""
-    single = [(column,) for entity in entities for column in entity]
+    """Order the rows of the key matrix: single columns first, since compound keys are joined from them.
+
+    User, session and ip always lead: a click without any of them cannot be measured.
+    """
+    single = [("user",), ("session",), ("ip",)]
+    single += [(column,) for entity in entities for column in entity]
     single += [(feature.column,) for feature in catalogue if isinstance(feature, Distinct)]
     single += [
         (feature.column,) for feature in catalogue if isinstance(feature, Missing) and feature.column != "logged_in"

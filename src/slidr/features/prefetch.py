@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -26,5 +26,5 @@ def _prefetch(_context: Any, array: Any, _index: Any) -> Any:
     return types.void(array, types.int64), generate
 
 
-prefetch: Callable[[Any, Any], None] = _prefetch
+prefetch = cast("Callable[[Any, Any], None]", _prefetch)
 """Fetch the cache line of `array[index]` of a one-dimensional contiguous array; changes nothing."""

@@ -1,0 +1,190 @@
+"""Bundle: model, thresholds and features as one immutable directory that loads exactly or is refused.
+
+    catalogue.json    the features
+    network.onnx      input scaling and network as one graph
+    thresholds.json   the threshold of every calibrated slice
+    contract.json     what the clicks must be like: slice columns, form of the ip, fingerprint of the secret key
+    data.json         tables, versions and days that the bundle was made from
+    guardrails.json   what checked it before it was published
+    metrics.json      what was measured on the calibration day and on the judging day
+    manifest.json     identity and the SHA-256 of every file above; written last
+
+Nothing in it is executable: no pickle, no code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from slidr.errors import BundleError, FeatureError
+from slidr.features.catalogue import Catalogue, decode_catalogue, encode_catalogue
+from slidr.tables import Threshold
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+_FILES = (
+    "catalogue.json",
+    "network.onnx",
+    "thresholds.json",
+    "contract.json",
+    "data.json",
+    "guardrails.json",
+    "metrics.json",
+)
+
+
+class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a bundle asks of the clicks that it decides."""
+
+    slice_columns: tuple[str, ...]
+    ip: str
+    key_fingerprint: str
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Identity of a bundle and the SHA-256 of each of its files."""
+
+    format: int
+    slidr: str
+    id: str
+    created_at: int
+    files: dict[str, str]
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """A loaded bundle."""
+
+    id: str
+    catalogue: Catalogue
+    graph: bytes
+    thresholds: tuple[Threshold, ...]
+    contract: Contract
+    data: dict[str, Any]
+    guardrails: tuple[dict[str, Any], ...]
+    metrics: dict[str, Any]
+    manifest: Manifest
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle is made of."""
+
+    catalogue: Catalogue
+    graph: bytes
+    thresholds: tuple[Threshold, ...]
+    contract: Contract
+    data: dict[str, Any] = {}
+    guardrails: tuple[dict[str, Any], ...] = ()
+    metrics: dict[str, Any] = {}
+
+
+def write_bundle(folder: Path, parts: Parts, *, created_at: int, version: str) -> Bundle:
+    """Write a bundle into a folder named by its identity and return it as it loads.
+
+    The identity is a hash of the contents, so the same parts give the same bundle. The folder appears whole: files are
+    written beside it and moved into place once the manifest is.
+
+    Args:
+        folder: where bundles are kept; the bundle becomes `folder/<id>`.
+        parts: what it is made of.
+        created_at: microseconds UTC.
+        version: the version of slidr that writes it.
+
+    Raises:
+        BundleError: the folder cannot be written.
+    """
+    contents = {
+        "catalogue.json": encode_catalogue(parts.catalogue),
+        "network.onnx": parts.graph,
+        "thresholds.json": _json(parts.thresholds),
+        "contract.json": _json(parts.contract),
+        "data.json": _json(parts.data),
+        "guardrails.json": _json(parts.guardrails),
+        "metrics.json": _json(parts.metrics),
+    }
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    identity = hashlib.sha256(_json(files)).hexdigest()[:16]
+    manifest = Manifest(FORMAT, version, identity, created_at, files)
+    place = folder / identity
+    if not (place / MANIFEST).exists():
+        part = folder / f".{identity}.{secrets.token_hex(4)}"
+        try:
+            part.mkdir(parents=True)
+            for name, content in contents.items():
+                _write(part / name, content)
+            _write(part / MANIFEST, _json(manifest))
+            part.replace(place)
+        except OSError as fault:
+            raise BundleError(f"bundle {identity} cannot be written to {folder}: {fault}") from None
+    return read_bundle(place)
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Load a bundle and check every byte of it.
+
+    Raises:
+        BundleError: a file is missing, superfluous, changed or of a newer format; the message names the file.
+    """
+    manifest = _decode(_read(folder, MANIFEST), Manifest, folder, MANIFEST)
+    if manifest.format != FORMAT:
+        raise BundleError(f"{folder} has format {manifest.format}; this slidr reads format {FORMAT}: upgrade slidr")
+    if set(manifest.files) != set(_FILES):
+        raise BundleError(f"{folder}/{MANIFEST} lists {sorted(manifest.files)}; a bundle holds {sorted(_FILES)}")
+    found = {path.name for path in folder.iterdir()}
+    if superfluous := found - set(_FILES) - {MANIFEST}:
+        raise BundleError(f"{folder} holds files that its manifest does not list: {sorted(superfluous)}")
+    contents = {name: _read(folder, name) for name in _FILES}
+    for name, content in contents.items():
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != manifest.files[name]:
+            raise BundleError(
+                f"{folder}/{name} has SHA-256 {digest[:12]}..., its manifest says {manifest.files[name][:12]}...:"
+                " the file was changed; fetch the bundle again"
+            )
+    if hashlib.sha256(_json(manifest.files)).hexdigest()[:16] != manifest.id:
+        raise BundleError(f"{folder}/{MANIFEST} has identity {manifest.id}, which is not that of its files")
+    try:
+        catalogue = decode_catalogue(contents["catalogue.json"])
+    except FeatureError as fault:
+        raise BundleError(f"{folder}/catalogue.json: {fault}") from None
+    return Bundle(
+        manifest.id,
+        catalogue,
+        contents["network.onnx"],
+        _decode(contents["thresholds.json"], tuple[Threshold, ...], folder, "thresholds.json"),
+        _decode(contents["contract.json"], Contract, folder, "contract.json"),
+        _decode(contents["data.json"], dict[str, Any], folder, "data.json"),
+        _decode(contents["guardrails.json"], tuple[dict[str, Any], ...], folder, "guardrails.json"),
+        _decode(contents["metrics.json"], dict[str, Any], folder, "metrics.json"),
+        manifest,
+    )
+
+
+def _json(value: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=1)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as fault:
+        raise BundleError(f"{folder}/{name} cannot be read: {fault.strerror or fault}") from None
+
+
+def _decode(content: bytes, kind: Any, folder: Path, name: str) -> Any:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.MsgspecError as fault:
+        raise BundleError(f"{folder}/{name} is not what a bundle holds: {fault}") from None

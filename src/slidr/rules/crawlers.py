@@ -1,0 +1,65 @@
+"""Crawlers that say so: user agents that match a list of patterns.
+
+The list is a text file with one regular expression a line, or the JSON of the COUNTER robots list (an array of objects
+with `pattern`). Without a file, a short list of what robots call themselves is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from slidr.errors import SettingsError
+from slidr.rules import Columns, ListRule
+from slidr.settings import RulesSettings
+
+_BUILT_IN = (
+    "bot", "crawl", "spider", "slurp", "scrap", "fetch", "archiver", "headless", "phantomjs", "monitor", "validator",
+    "^curl/", "^wget/", "^python-", "^java/", "^go-http-client", "^libwww", "^okhttp", "httpclient", "feed",
+)  # fmt: skip
+
+
+def prepare(settings: RulesSettings) -> ListRule:
+    """Return the rule for the list of the settings.
+
+    Raises:
+        SettingsError: the file cannot be read, or a pattern is not a regular expression.
+    """
+    patterns = _read(Path(settings.crawlers)) if settings.crawlers else _BUILT_IN
+    for line, pattern in enumerate(patterns, 1):
+        try:
+            re.compile(pattern)
+        except re.error as fault:
+            raise SettingsError(
+                f"rules.crawlers = {settings.crawlers!r}: pattern {line}, {pattern!r}, is not one: {fault}"
+            ) from None
+    search = re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE).search
+
+    @lru_cache(maxsize=1 << 16)
+    def names_a_crawler(user_agent: str) -> bool:
+        return search(user_agent) is not None
+
+    def hits(columns: Columns) -> list[int]:
+        return [
+            place
+            for place, agent in enumerate(columns["user_agent"])
+            if isinstance(agent, str) and names_a_crawler(agent)
+        ]
+
+    version = hashlib.sha256("\n".join(patterns).encode()).hexdigest()[:12]
+    return ListRule("crawlers", version, ("user_agent",), hits)
+
+
+def _read(path: Path) -> tuple[str, ...]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix != ".json":
+            return tuple(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
+        document: list[dict[str, Any]] = json.loads(text)
+        return tuple(str(entry["pattern"]) for entry in document)
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise SettingsError(f"rules.crawlers = {str(path)!r} cannot be read: {fault}") from None
