@@ -1,0 +1,100 @@
+"""What every robot family must hold; a new one is found and checked by itself."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from slidr.errors import SettingsError
+from slidr.simulate import HUMAN, World
+from slidr.simulate.columns import NOBODY, ClickColumns
+from slidr.simulate.population import PEOPLE_SHARE
+from slidr.simulate.robots import families, load
+
+MONDAY = 30
+
+each_family = pytest.mark.parametrize("name", families())
+
+
+def _clicks(world: World, name: str, index: int = MONDAY, seed: int = 1) -> ClickColumns:
+    return load(name).clicks(world, world.plan.schedule[index], np.random.default_rng(seed))
+
+
+@each_family
+def test_columns_are_complete(world: World, name: str) -> None:
+    """All columns have one length, the declared types, and codes within their tables."""
+    clicks = _clicks(world, name)
+    assert len(clicks) > 0
+    for field in fields(ClickColumns):
+        column = getattr(clicks, field.name)
+        assert column.shape == (len(clicks),), field.name
+        assert column.dtype.name in str(field.type), field.name
+    assert clicks.session.min() >= 0
+    assert clicks.user.min() >= NOBODY
+    assert 0 <= clicks.agent.min() <= clicks.agent.max() < len(world.agents.text)
+    assert 0 <= clicks.campaign.min() <= clicks.campaign.max() < len(world.market.campaign)
+    assert 0 <= clicks.device.min() <= clicks.device.max() < 3
+    assert 0 <= clicks.region.min() <= clicks.region.max() < 4
+
+
+@each_family
+def test_no_person_stands_behind_a_robot(world: World, name: str) -> None:
+    """Robots never buy, so nobody stands behind their clicks."""
+    assert (_clicks(world, name).person == NOBODY).all()
+
+
+@each_family
+def test_a_day_is_reproducible(world: World, name: str) -> None:
+    """The same day and seed draw the same clicks; another seed draws others."""
+    first, again, other = (_clicks(world, name, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.time, again.time)
+    assert not np.array_equal(first.time, other.time)
+
+
+@each_family
+def test_a_thin_day_is_thin(world: World, name: str) -> None:
+    """A burn-in day has a small part of a counted day's clicks, and a settle day has none."""
+    thin = np.mean([len(_clicks(world, name, index, seed=index)) for index in range(MONDAY)])
+    assert 0 < thin < 0.1 * len(_clicks(world, name))
+    assert len(_clicks(world, name, index=MONDAY + 9)) == 0
+
+
+@each_family
+def test_share_is_kept(log: pd.DataFrame, name: str) -> None:
+    """A family makes the share of clicks that it states."""
+    assert (log["family"] == name).mean() == pytest.approx(load(name).SHARE, rel=0.25)
+
+
+@each_family
+def test_robots_are_rarely_logged_in(log: pd.DataFrame, name: str) -> None:
+    """Every family is logged in less often than people are."""
+    clicks = log[log["family"] == name]
+    assert clicks["logged_in"].mean() < 0.75 * log.loc[log["family"] == HUMAN, "logged_in"].mean()
+
+
+@each_family
+def test_user_agents_are_mostly_peoples(log: pd.DataFrame, name: str) -> None:
+    """Most clicks of a family carry a user agent that people carry too."""
+    people = set(log.loc[log["family"] == HUMAN, "user_agent"].dropna())
+    assert log.loc[log["family"] == name, "user_agent"].dropna().isin(people).mean() > 0.8
+
+
+def test_families_do_not_share_users(log: pd.DataFrame) -> None:
+    """A user is of people or of one family."""
+    assert log.dropna(subset="user").groupby("user")["family"].nunique().max() == 1
+
+
+def test_shares_add_up() -> None:
+    """People and robots together make the clicks of the plan, and 20 to 30 percent of them are robots'."""
+    robots = sum(load(name).SHARE for name in families())
+    assert 0.2 <= robots <= 0.3
+    assert robots + PEOPLE_SHARE == pytest.approx(1.0, abs=0.01)
+
+
+def test_an_unknown_family_is_refused() -> None:
+    """The message suggests the nearest family."""
+    with pytest.raises(SettingsError, match="did you mean 'botnet'"):
+        load("botnets")
