@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 import numpy as np
@@ -49,7 +50,8 @@ def microseconds(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND
 
 
-class ClickBatch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ClickBatch:
     """Clicks ready to be folded, in the order of the fold.
 
     Attributes:

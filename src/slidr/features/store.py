@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -173,7 +174,7 @@ class BlockState:
     def _grow_pools(self) -> None:
         self.tables = _grown(self.tables, int(self.used[TABLES]) * TABLE_WORDS, self._sketches * TABLE_WORDS)
         self.cells = _grown(self.cells, int(self.used[DENSE]) * DENSE_WORDS, self._sketches * DENSE_WORDS)
-        slots = max(len(self.tables) // TABLE_WORDS, len(self.cells) // DENSE_WORDS)
+        slots = max(len(self.tables) // TABLE_WORDS, len(self.cells) // DENSE_WORDS, self.free.shape[1])
         free = np.zeros((2, slots), np.int32)
         free[:, : self.free.shape[1]] = self.free
         self.free = free
@@ -288,10 +289,10 @@ class EmbeddedStore:
             FeatureError: the file is not a snapshot, lacks a block of this catalogue, or was hashed with another key.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             about = json.loads(arrays.pop("about").tobytes())
-        except (OSError, ValueError, KeyError) as fault:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as fault:
             raise FeatureError(f"{path} is not a snapshot of feature state: {fault}") from None
         if about["version"] != _SNAPSHOT_VERSION or about["fingerprint"] != fingerprint:
             raise FeatureError(
