@@ -187,7 +187,7 @@ def duration(text: str) -> int:
 
 
 def read_settings(path: Path) -> Settings:
-    """Read and check a settings file.
+    """Read and check a settings file; its relative paths start at the file's folder.
 
     Raises:
         SettingsError: the file is missing, not TOML, or holds an unknown key or a value out of its limits.
@@ -198,7 +198,23 @@ def read_settings(path: Path) -> Settings:
         raise SettingsError(f"no settings file at {path}; `slidr init` writes one") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise SettingsError(f"{path} is not TOML: {fault}") from None
-    return parse_settings(document, str(path))
+    return located(parse_settings(document, str(path)), path.parent)
+
+
+def located(settings: Settings, folder: Path) -> Settings:
+    """Return the settings with every relative path starting at a folder; addresses such as s3://... stay."""
+
+    def absolute(text: str) -> str:
+        return text if not text or "://" in text else str((folder / text).absolute())
+
+    storage = msgspec.structs.asdict(settings.storage)
+    return msgspec.structs.replace(
+        settings,
+        clicks=msgspec.structs.replace(settings.clicks, path=absolute(settings.clicks.path)),
+        purchases=msgspec.structs.replace(settings.purchases, path=absolute(settings.purchases.path)),
+        rules=msgspec.structs.replace(settings.rules, crawlers=absolute(settings.rules.crawlers)),
+        storage=StorageSettings(**{key: absolute(path) for key, path in storage.items()}),
+    )
 
 
 def parse_settings(document: dict[str, Any], name: str = "settings") -> Settings:

@@ -1,0 +1,246 @@
+"""Evaluation: what thresholds set on one day do on a later day, per slice, per network and, in simulation, in truth.
+
+Nothing here decides or learns; it is the only place where the simulator's truth may meet scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from slidr import metrics
+from slidr.slices import ROOT, ancestors
+from slidr.tables import Threshold, ThresholdSource
+
+_POINTS = 400
+"""Most points of a drawn curve."""
+_NAMED = 6
+_FEW = 30
+"""Purchasing clicks below which a share of them says little."""
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A share with its exact 95 % interval; all None where there is nothing to measure."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class SliceResult(msgspec.Struct, frozen=True):
+    """What a slice's threshold did on the judging day."""
+
+    slice: str
+    threshold: float
+    source: ThresholdSource
+    clicks: int
+    purchases: int
+    ivr: float
+    fpr: Interval
+    coverage: float | None
+
+
+class FamilyResult(msgspec.Struct, frozen=True):
+    """Simulation only: how many of a robot family's clicks were marked; for people, the true false-positive rate."""
+
+    family: str
+    clicks: int
+    marked: float
+
+
+class NetworkResult(msgspec.Struct, frozen=True):
+    """A network on the judging day, with the thresholds that the calibration day gave it.
+
+    `ivr_at_budget` is read off the judging day's own curve where its FPR meets the budget: it compares networks at
+    equal FPR and can be known only afterwards.
+    """
+
+    network: str
+    calibration: str
+    ivr: float
+    fpr: Interval
+    coverage: float | None
+    ivr_at_budget: float
+    families: tuple[FamilyResult, ...]
+
+
+class DrawnCurve(msgspec.Struct, frozen=True):
+    """An IVR-FPR curve for drawing, and the point that the threshold gives on it."""
+
+    name: str
+    fpr: list[float]
+    ivr: list[float]
+    point: tuple[float, float] | None
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A part of the log: from and until, in microseconds UTC, and what it holds."""
+
+    start: int
+    end: int
+    clicks: int
+    purchases: int
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """Everything that the report shows, as plain numbers."""
+
+    title: str
+    budget: float
+    train: Span
+    calibrate: Span
+    judge: Span
+    networks: tuple[NetworkResult, ...]
+    slices: tuple[SliceResult, ...]
+    curves: tuple[DrawnCurve, ...]
+    slice_curves: tuple[DrawnCurve, ...]
+    density: list[list[float]]
+    timezone: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The judging day: one entry a click that reached the model.
+
+    Attributes:
+        scores: by network, float32[n].
+        purchased: the click led to a purchase, bool[n].
+        busy: the click stands in a busy session, bool[n].
+        slices: code of the click's deepest slice, int32[n].
+        paths: the slices, by code.
+        family: simulation only: code of the click's robot family, int32[n], 0 for people.
+        families: simulation only: the families, by code; the first is people.
+    """
+
+    scores: Mapping[str, NDArray[np.float32]]
+    purchased: NDArray[np.bool_]
+    busy: NDArray[np.bool_]
+    slices: NDArray[np.int32]
+    paths: tuple[str, ...]
+    family: NDArray[np.int32] | None = None
+    families: tuple[str, ...] = ()
+
+
+def interval(marked: NDArray[np.bool_], among: NDArray[np.bool_]) -> Interval:
+    """Return the share of clicks marked among some, with its Clopper-Pearson interval."""
+    total = int(among.sum())
+    if total == 0:
+        return Interval(None, None, None)
+    count = int((marked & among).sum())
+    low, high = metrics.clopper_pearson(count, total)
+    return Interval(count / total, low, high)
+
+
+def thresholds_of(
+    slices: NDArray[np.int32], paths: Sequence[str], thresholds: Sequence[Threshold]
+) -> NDArray[np.float32]:
+    """Return each click's threshold: that of its nearest calibrated ancestor, as the service takes it."""
+    known = {threshold.slice: threshold.threshold for threshold in thresholds}
+    nearest = [next(known[above] for above in ancestors(path) if above in known) for path in paths]
+    found: NDArray[np.float32] = np.array(nearest, np.float32)[slices]
+    return found
+
+
+def judge_network(
+    network: str, judged: Judged, thresholds: Sequence[Threshold], *, calibration: str, budget: float
+) -> NetworkResult:
+    """Return what a network and its thresholds did on the judging day."""
+    scores = judged.scores[network]
+    marked = scores > thresholds_of(judged.slices, judged.paths, thresholds)
+    at_budget = 0.0
+    if judged.purchased.any():
+        limit = metrics.threshold_at(metrics.curve(scores, judged.purchased), budget)
+        at_budget = metrics.ivr(scores > np.float32(limit))
+    return NetworkResult(
+        network,
+        calibration,
+        metrics.ivr(marked),
+        interval(marked, judged.purchased),
+        metrics.coverage(marked, judged.busy),
+        at_budget,
+        _families(judged, marked),
+    )
+
+
+def _families(judged: Judged, marked: NDArray[np.bool_]) -> tuple[FamilyResult, ...]:
+    if judged.family is None:
+        return ()
+    return tuple(
+        FamilyResult(name, int(mine.sum()), float(marked[mine].mean()))
+        for code, name in enumerate(judged.families)
+        if (mine := judged.family == code).any()
+    )
+
+
+def judge_slices(
+    scores: NDArray[np.float32], judged: Judged, thresholds: Sequence[Threshold]
+) -> tuple[SliceResult, ...]:
+    """Return what every slice's threshold did on the judging day; the root stands for all clicks together."""
+    by_name = {threshold.slice: threshold for threshold in thresholds}
+    marked = scores > thresholds_of(judged.slices, judged.paths, thresholds)
+    results = []
+    for name in dict.fromkeys([ROOT, *sorted(judged.paths)]):
+        above = next(by_name[path] for path in ancestors(name) if path in by_name)
+        mine = np.ones(len(scores), np.bool_) if name == ROOT else judged.slices == judged.paths.index(name)
+        if mine.any():
+            results.append(
+                SliceResult(
+                    name,
+                    above.threshold,
+                    above.source if above.slice == name else _borrowed(above.slice),
+                    int(mine.sum()),
+                    int((mine & judged.purchased).sum()),
+                    metrics.ivr(marked[mine]),
+                    interval(marked[mine], judged.purchased[mine]),
+                    metrics.coverage(marked[mine], judged.busy[mine]),
+                )
+            )
+    return tuple(results)
+
+
+def _borrowed(owner: str) -> ThresholdSource:
+    return ThresholdSource.GLOBAL if owner == ROOT else ThresholdSource.PARENT
+
+
+def draw_curve(
+    name: str, scores: NDArray[np.float32], purchased: NDArray[np.bool_], marked: NDArray[np.bool_] | None = None
+) -> DrawnCurve | None:
+    """Return a curve thinned for drawing, or None where no click led to a purchase."""
+    if not purchased.any():
+        return None
+    curve = metrics.curve(scores, purchased)
+    # More points where the curve bends: near zero FPR.
+    places = np.unique(np.searchsorted(curve.fpr, np.linspace(0, 1, _POINTS) ** 2).clip(0, len(curve.fpr) - 1))
+    point = None
+    if marked is not None:
+        point = (metrics.fpr(marked, purchased) or 0.0, metrics.ivr(marked))
+    return DrawnCurve(name, curve.fpr[places].tolist(), curve.ivr[places].tolist(), point)
+
+
+def notes_on(judged: Judged, slices: Sequence[SliceResult], *, budget: float) -> tuple[str, ...]:
+    """Return what a reader must know before trusting the numbers, in sentences."""
+    purchases = int(judged.purchased.sum())
+    notes = []
+    needed = int(np.ceil(np.log(0.05) / np.log1p(-budget)))
+    if purchases < needed:
+        notes.append(
+            f"The judging part has {purchases} purchasing clicks. Even if none of them were marked, fewer than {needed}"
+            f" cannot show an FPR below {budget:.2%} with 95 % confidence: read the intervals, not the points."
+        )
+    borrowed = [result.slice for result in slices if result.source != ThresholdSource.OWN and result.slice != ROOT]
+    if borrowed:
+        names = ", ".join(borrowed[:_NAMED]) + (" and others" if len(borrowed) > _NAMED else "")
+        notes.append(
+            f"{len(borrowed)} slices had too few purchases for a threshold of their own and borrowed one: {names}."
+        )
+    few = sum(result.purchases < _FEW for result in slices)
+    if few:
+        notes.append(f"In {few} of {len(slices)} slices fewer than {_FEW} purchasing clicks stand behind the FPR.")
+    if judged.family is None:
+        notes.append("The truth is not known here: IVR, FPR and coverage are what a log can tell, not accuracy.")
+    return tuple(notes)
