@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from slidr.errors import JournalError
+from slidr.journal import CHUNK, BundleNames, Entry, Journal
+
+NAMES = BundleNames(keys=(("user",), ("ip", "user_agent")), features=("clicks_user_1m", "hour_sin"))
+
+
+def entry(sequence: int, click_id: str | None = None, score: float | None = 0.25) -> Entry:
+    """Return a decision of a click."""
+    return Entry(
+        sequence=sequence,
+        decision_id=f"journal-{sequence:x}",
+        click_id=click_id or f"click-{sequence}",
+        time=1_767_225_600_000_000 + sequence,
+        decided_at=1_767_225_600_000_500 + sequence,
+        verdict="valid",
+        reasons=("model",) if sequence % 2 else (),
+        lists=(),
+        score=score,
+        threshold=None if score is None else 0.5,
+        slice="device=mobile",
+        bundle="b1",
+        cause="live",
+        click_key=-sequence - 1,
+        logged_in=-1,
+        keys=np.array([sequence, 2**64 - 1], np.uint64).tobytes(),
+        row=np.array([0.1, sequence], np.float32).tobytes(),
+        campaign="c",
+        cost=2**63 - 1,
+    )
+
+
+FLOATS = st.none() | st.floats(width=32, allow_nan=False)
+ENTRIES = st.builds(
+    Entry,
+    sequence=st.just(0),
+    decision_id=st.text(min_size=1),
+    click_id=st.text(min_size=1),
+    time=st.integers(-(2**63), 2**63 - 1),
+    decided_at=st.integers(-(2**63), 2**63 - 1),
+    verdict=st.sampled_from(["valid", "unmeasurable"]),
+    reasons=st.lists(st.text()).map(tuple),
+    lists=st.lists(st.text()).map(tuple),
+    score=FLOATS,
+    threshold=FLOATS,
+    slice=st.text(),
+    bundle=st.text(),
+    cause=st.text(),
+    click_key=st.integers(-(2**63), 2**63 - 1),
+    logged_in=st.sampled_from([-1, 0, 1]),
+    keys=st.binary(),
+    row=st.binary(),
+    campaign=st.none() | st.text(),
+    advertiser=st.none() | st.text(),
+    cost=st.none() | st.integers(0, 2**63 - 1),
+    currency=st.none() | st.text(),
+)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=st.lists(ENTRIES, max_size=5))
+def test_what_is_appended_is_read_back_exactly(drawn: list[Entry], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Any entries come back equal, in order, whichever way they are read."""
+    entries = [found._replace(sequence=place) for place, found in enumerate(drawn)]
+    with Journal(tmp_path_factory.mktemp("journal") / "j.sqlite") as journal:
+        journal.append(entries)
+        assert [found for chunk in journal.entries() for found in chunk] == entries
+        assert journal.find(range(len(entries))) == {found.sequence: found for found in entries}
+        assert journal.last_sequence == len(entries) - 1
+        for found in entries:
+            latest = journal.by_click(found.click_id)
+            assert latest is not None
+            assert latest.click_id == found.click_id
+            assert latest.sequence >= found.sequence
+
+
+def test_a_journal_keeps_what_it_holds_when_opened_again(tmp_path: Path) -> None:
+    """Identity, entries and bundles survive a close."""
+    with Journal(tmp_path / "new" / "j.sqlite") as journal:
+        journal.declare("b1", NAMES)
+        journal.declare("b1", NAMES)
+        journal.append([entry(7), entry(8)])
+        identity = journal.id
+    with Journal(tmp_path / "new" / "j.sqlite") as journal:
+        assert journal.id == identity
+        assert journal.bundle("b1") == NAMES
+        assert [found.sequence for found in next(journal.entries(after=7))] == [8]
+
+
+def test_reads_come_in_chunks(tmp_path: Path) -> None:
+    """A long journal is read in chunks that together hold every entry once, in order."""
+    with Journal(tmp_path / "j.sqlite") as journal:
+        journal.append([entry(place) for place in range(CHUNK + 5)])
+        chunks = list(journal.entries())
+        assert [len(chunk) for chunk in chunks] == [CHUNK, 5]
+        assert [found.sequence for chunk in chunks for found in chunk] == list(range(CHUNK + 5))
+        assert len(journal.find(range(0, CHUNK, 7))) == len(range(0, CHUNK, 7))
+
+
+def test_the_newest_entry_of_a_click_is_found(tmp_path: Path) -> None:
+    """A click decided twice is answered with its newest decision, an unknown one with None."""
+    with Journal(tmp_path / "j.sqlite") as journal:
+        journal.append([entry(0, "twice"), entry(1, "once"), entry(2, "twice")])
+        found = journal.by_click("twice")
+        assert found is not None
+        assert found.sequence == 2
+        assert journal.by_click("never") is None
+        assert journal.find([5]) == {}
+
+
+def test_a_group_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """When one entry of a group cannot be written, none is, and the journal takes the next group."""
+    with Journal(tmp_path / "j.sqlite") as journal:
+        journal.append([entry(0)])
+        with pytest.raises(JournalError, match="does not belong to this journal"):
+            journal.append([entry(1), entry(0)])
+        assert journal.last_sequence == 0
+        journal.append([entry(1)])
+        assert journal.last_sequence == 1
+
+
+def test_an_unknown_bundle_is_named(tmp_path: Path) -> None:
+    """Asking what the bytes of an unknown bundle mean is an error that names it."""
+    with Journal(tmp_path / "j.sqlite") as journal, pytest.raises(JournalError, match="no entries of bundle 'b9'"):
+        journal.bundle("b9")
+
+
+def test_an_empty_journal_has_no_last_sequence(tmp_path: Path) -> None:
+    """Without entries the last sequence is -1, so that reading after it reads all."""
+    with Journal(tmp_path / "j.sqlite") as journal:
+        assert journal.last_sequence == -1
+        assert list(journal.entries()) == []
+
+
+def test_a_second_service_is_refused(tmp_path: Path) -> None:
+    """Two services cannot write one journal; a reader beside the writer sees what was committed."""
+    with Journal(tmp_path / "j.sqlite") as journal:
+        journal.append([entry(0)])
+        with pytest.raises(JournalError, match="in use by another service"):
+            Journal(tmp_path / "j.sqlite")
+        with Journal(tmp_path / "j.sqlite", write=False) as reader:
+            assert reader.last_sequence == 0
+            with pytest.raises(JournalError, match="read-only"):
+                reader.append([entry(1)])
+    Journal(tmp_path / "j.sqlite").close()
+
+
+def test_a_locked_journal_says_who_to_stop(tmp_path: Path) -> None:
+    """While another process holds the write lock, nothing is written and the message says what to do."""
+    with Journal(tmp_path / "j.sqlite") as journal:
+        other = sqlite3.connect(tmp_path / "j.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(JournalError, match=r"j\.sqlite: another process is writing to it"):
+            journal.append([entry(0)])
+        other.execute("ROLLBACK")
+        other.close()
+        journal.append([entry(0)])
+        assert journal.last_sequence == 0
+
+
+def test_a_full_disk_is_named_and_survived(tmp_path: Path) -> None:
+    """A group that does not fit on the disk is not written, and the journal works once there is room."""
+    with Journal(tmp_path / "j.sqlite") as journal:
+        pages = journal._connection.execute("PRAGMA page_count").fetchone()[0]
+        journal._connection.execute(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(JournalError, match="disk is full"):
+            journal.append([entry(place) for place in range(1000)])
+        journal._connection.execute("PRAGMA max_page_count=1000000")
+        assert journal.last_sequence == -1
+        journal.append([entry(0)])
+
+
+def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
+    """Neither text, nor another program's database, nor a newer schema, nor a missing file passes for a journal."""
+    (tmp_path / "text").write_bytes(b"this is not a database, however long it is" * 100)
+    with pytest.raises(JournalError, match="not a SQLite database"):
+        Journal(tmp_path / "text")
+    other = sqlite3.connect(tmp_path / "other")
+    other.execute("CREATE TABLE things (name TEXT)")
+    other.close()
+    with pytest.raises(JournalError, match="no journal of slidr"):
+        Journal(tmp_path / "other")
+    Journal(tmp_path / "newer").close()
+    newer = sqlite3.connect(tmp_path / "newer")
+    newer.execute("PRAGMA user_version=2")
+    newer.close()
+    with pytest.raises(JournalError, match="has schema 2; this slidr reads up to 1"):
+        Journal(tmp_path / "newer")
+    with pytest.raises(JournalError, match="cannot be opened"):
+        Journal(tmp_path / "missing", write=False)
+    with pytest.raises(JournalError, match="lock file cannot be made"):
+        Journal(tmp_path / "text" / "j.sqlite")
+
+
+def test_a_refused_journal_is_not_left_locked(tmp_path: Path) -> None:
+    """After a failed start the same path can be opened once the fault is mended."""
+    path = tmp_path / "j.sqlite"
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(JournalError):
+        Journal(path)
+    path.unlink()
+    Journal(path).close()
+
+
+def test_a_checkpoint_empties_the_log_for_the_next_group(tmp_path: Path) -> None:
+    """After a whole checkpoint the write-ahead log is written from its start again, and nothing is lost."""
+    with Journal(tmp_path / "j.sqlite", durability="power") as journal:
+        assert journal._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        journal.append([entry(place) for place in range(5000)])
+        length = journal.log_bytes
+        assert journal.waiting == 5000
+        journal.checkpoint()
+        assert journal.waiting == 0
+        assert (tmp_path / "j.sqlite").stat().st_size > 500_000
+        journal.append([entry(5000)])
+        assert journal.log_bytes == length
+        assert (journal.waiting, journal.last_sequence) == (1, 5000)
+    with Journal(tmp_path / "j.sqlite") as journal:
+        assert sum(map(len, journal.entries())) == 5001
