@@ -1,1 +1,91 @@
-"""Labels: one module a rule; each says which clicks are human, from purchases."""
+"""Labels: one module a rule; each says which clicks are human, from purchases.
+
+A rule is a module with one function,
+
+    human(clicks: pa.Table, purchases: pa.Table, *, as_of: int, settings: LabelsSettings) -> bool[n]
+
+which sees only purchases known as of a time. A click that no rule calls human is unlabelled, not robotic: the labels
+are positive and unlabelled (Real-Time Detection of Robotic Traffic in Online Advertising, IAAI 2023).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from slidr import extensions
+from slidr.errors import LabelError
+from slidr.lake.schema import arrow_schema
+from slidr.settings import LabelsSettings, duration
+from slidr.tables import LABELS, LabelReason
+
+_UTC = pa.timestamp("us", tz="UTC")
+
+
+def rules() -> tuple[str, ...]:
+    """Return the names of the rules in the order in which they give a click its reason, purchase first."""
+    return tuple(sorted(extensions.names(__name__), key=lambda name: (name != LabelReason.PURCHASE, name)))
+
+
+def label(
+    clicks: pa.Table, purchases: pa.Table, *, as_of: int, settings: LabelsSettings, final: bool = False
+) -> pa.Table:
+    """Label clicks human from what was bought, in the order of the clicks given.
+
+    Args:
+        clicks: rows of CLICKS.
+        purchases: rows of PURCHASES; those later than `as_of` do not count.
+        as_of: microseconds since 1970, UTC; purchases up to here are known.
+        settings: the attribution window and the RFM rule.
+        final: the log tells the last word on purchases, so that every label is mature at once.
+
+    Returns:
+        A table that follows LABELS; `reason` is the first rule that calls the click human, `none` where no rule does.
+
+    Raises:
+        LabelError: no purchase is known as of that time.
+    """
+    known = purchases.filter(pc.less_equal(microseconds(purchases), pa.scalar(as_of)))
+    if not known.num_rows:
+        raise LabelError(_no_purchases(purchases, as_of))
+    reasons = np.full(clicks.num_rows, LabelReason.NONE.value, dtype=object)
+    for name in rules():
+        human = extensions.load(__name__, name).human(clicks, known, as_of=as_of, settings=settings)
+        reasons[human & (reasons == LabelReason.NONE.value)] = name
+    times = microseconds(clicks).to_numpy()
+    matured = times if final else times + duration(settings.attribution_window)
+    columns = [
+        clicks["click_id"],
+        clicks["time"],
+        pa.array(reasons != LabelReason.NONE.value),
+        pa.array(reasons, pa.string()),
+        pa.array(matured).cast(_UTC),
+        pa.array(np.full(clicks.num_rows, as_of)).cast(_UTC),
+    ]
+    return pa.Table.from_arrays(columns, schema=arrow_schema(LABELS))
+
+
+def mature(labels: pa.Table) -> NDArray[np.bool_]:
+    """Return which labels are mature, bool[n]: those whose attribution window had closed as of their making."""
+    closed = pc.less_equal(microseconds(labels, "matured_at"), microseconds(labels, "as_of"))
+    return np.asarray(closed.to_numpy(), dtype=np.bool_)
+
+
+def microseconds(table: pa.Table, name: str = "time") -> pa.ChunkedArray[pa.Int64Scalar]:
+    """Return a column of times as microseconds since 1970, UTC."""
+    return table[name].cast(pa.int64())
+
+
+def _no_purchases(purchases: pa.Table, as_of: int) -> str:
+    moment = pa.scalar(as_of, pa.int64()).cast(_UTC)
+    if not purchases.num_rows:
+        return (
+            "there are no purchases, so no click can be labelled human; set purchases.path, and see what was rejected"
+        )
+    first = pc.call_function("min", [purchases["time"]])
+    return (
+        f"none of {purchases.num_rows} purchases is known as of {moment}: the first is at {first}; "
+        "label as of a later time, or check the purchases' time zone"
+    )
