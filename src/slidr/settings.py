@@ -128,12 +128,18 @@ class ServiceSettings(Section, frozen=True):
     entities: Annotated[
         int, Meta(ge=1024, description="live entities of one kind that memory is set aside for at the start")
     ] = 65_536
+    durability: Annotated[
+        Literal["process", "power"],
+        Meta(description="what an acknowledged decision survives: a kill of the 'process', or a loss of 'power' too"),
+    ] = "process"
 
 
 class StorageSettings(Section, frozen=True):
     """Where slidr keeps what it makes; relative paths start at the settings file."""
 
     lake: Annotated[str, Meta(description="Delta tables")] = "lake"
+    networks: Annotated[str, Meta(description="networks as they were trained, before they are bundled")] = "networks"
+    bundles: Annotated[str, Meta(description="bundles as they were made or fetched")] = "bundles"
     registry: Annotated[str, Meta(description="bundles and the champion's history")] = "registry"
     journal: Annotated[str, Meta(description="SQLite journal of the service")] = "journal.sqlite"
     state: Annotated[str, Meta(description="snapshot of the feature state")] = "state.npz"

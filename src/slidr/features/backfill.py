@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numba
 import numpy as np
@@ -14,7 +14,7 @@ from slidr.features.catalogue import Catalogue, catalogue_hash
 from slidr.features.clicks import ClickBatch, join_keys
 from slidr.features.keys import Pseudonymiser, network_of
 from slidr.features.layout import Layout, compile_catalogue
-from slidr.features.store import EmbeddedStore, Store
+from slidr.features.store import EmbeddedStore, Folded, Store
 from slidr.tables import FEATURES
 
 _CHUNK = 65_536
@@ -38,16 +38,25 @@ def backfill(
     """
     layout = compile_catalogue(catalogue)
     store = EmbeddedStore(layout) if store is None else store
-    rows = np.empty((clicks.num_rows, len(layout.names)), np.float32)
-    sequences = np.empty(clicks.num_rows, np.int64)
+    parts = list(fold_table(clicks, layout, pseudonymiser, store, progress))
+    rows = np.concatenate([part.rows for part in parts] or [np.empty((0, len(layout.names)), np.float32)])
+    sequences = np.concatenate([part.sequences for part in parts] or [np.empty(0, np.int64)])
+    return features_table(clicks, catalogue, sequences, rows)
+
+
+def fold_table(
+    clicks: pa.Table,
+    layout: Layout,
+    pseudonymiser: Pseudonymiser,
+    store: Store,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Folded]:
+    """Fold a CLICKS table into a store, chunk by chunk; what the caller does not keep takes no memory."""
     for start in range(0, clicks.num_rows, _CHUNK):
         part = clicks.slice(start, _CHUNK)
-        folded = store.fold(encode_table(part, layout, pseudonymiser))
-        stop = start + part.num_rows
-        rows[start:stop], sequences[start:stop] = folded.rows, folded.sequences
+        yield store.fold(encode_table(part, layout, pseudonymiser))
         if progress is not None:
             progress(part.num_rows)
-    return features_table(clicks, catalogue, sequences, rows)
 
 
 def features_table(

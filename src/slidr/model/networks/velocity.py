@@ -62,5 +62,6 @@ def fit(
 def _slowest(names: tuple[str, ...], entity: str) -> str | None:
     """Return the velocity of this entity with the longest half-life, or None."""
     prefix = f"velocity_{entity}_"
-    found = [name for name in names if name.startswith(prefix)]
+    # velocity_ip_user_agent_1h begins with velocity_ip_, and is another entity's.
+    found = [name for name in names if name.startswith(prefix) and "_" not in name.removeprefix(prefix)]
     return max(found, key=lambda name: duration(name.removeprefix(prefix)), default=None)

@@ -1,0 +1,191 @@
+"""Judge and publish: what the thresholds do on a later day, and the bundle that carries them."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from slidr import metrics
+from slidr.bundle import Bundle, Contract, Parts, write_bundle
+from slidr.calibration.sample import CalibrationSample
+from slidr.clock import Clock
+from slidr.daily.parts import Part, read_part, sample_of
+from slidr.daily.plan import Run
+from slidr.daily.stages import NETWORK, read_networks, read_thresholds
+from slidr.model.scorer import Scorer
+from slidr.registry import Registry
+from slidr.report.evaluation import (
+    DrawnCurve,
+    Evaluation,
+    Judged,
+    NetworkResult,
+    Span,
+    draw_curve,
+    judge_network,
+    judge_slices,
+    notes_on,
+    thresholds_of,
+)
+from slidr.simulate.truth import HUMAN
+from slidr.slices import ROOT
+from slidr.tables import CLICKS, FEATURES, LABELS, PURCHASES, SCORES, THRESHOLDS, Threshold, ThresholdSource
+
+_GLOBAL = "one threshold"
+
+
+def judge(run: Run, *, title: str, truth: pa.Table | None = None) -> Evaluation:
+    """Return what thresholds set on the calibration part do on the judging part.
+
+    Args:
+        run: the run, whose stages up to calibration are done.
+        title: names the log in the report.
+        truth: simulation only: the truth table of the judged clicks; nothing before this stage may see it.
+    """
+    run.progress("judge", 0)
+    networks = read_networks(run)
+    thresholds = read_thresholds(run)
+    settings = run.settings
+    calibrate, judged_part = read_part(run, run.split.calibrate), read_part(run, run.split.judge)
+    scorers = {name: Scorer(graph) for name, graph in networks.items()}
+    scores = {name: scorer.score(judged_part.rows) for name, scorer in scorers.items()}
+    sample = sample_of(run, judged_part, scores[NETWORK])
+    judged = _judged(sample, scores, judged_part, truth)
+    budget = settings.calibration.fpr_budget
+    results = [judge_network(NETWORK, judged, thresholds, calibration=settings.calibration.method, budget=budget)]
+    for name in _order(networks):
+        before = scorers[name].score(calibrate.rows)
+        one = _one_threshold(before, calibrate.purchased, budget)
+        results.append(judge_network(name, judged, one, calibration=_GLOBAL, budget=budget))
+    slices = judge_slices(scores[NETWORK], judged, thresholds)
+    run.progress("judge", 0.5)
+    evaluation = Evaluation(
+        title=title,
+        budget=budget,
+        train=_span(run, run.split.train),
+        calibrate=_span(run, run.split.calibrate),
+        judge=_span(run, run.split.judge),
+        networks=tuple(results),
+        slices=slices,
+        curves=_network_curves(judged, thresholds, results),
+        slice_curves=_slice_curves(judged, thresholds),
+        density=_density(run),
+        timezone=settings.timezone,
+        notes=notes_on(judged, slices, budget=budget),
+    )
+    run.progress("judge", 1)
+    return evaluation
+
+
+def _order(networks: dict[str, bytes]) -> list[str]:
+    """Return the names with the deciding network first."""
+    return sorted(networks, key=lambda name: (name != NETWORK, name))
+
+
+def _one_threshold(scores: NDArray[np.float32], purchased: NDArray[np.bool_], budget: float) -> tuple[Threshold, ...]:
+    """Return one threshold for all clicks at the budget: how networks are compared."""
+    curve = metrics.curve(scores, purchased)
+    limit = metrics.threshold_at(curve, budget)
+    marked = scores > np.float32(limit)
+    share = metrics.fpr(marked, purchased)
+    return (
+        Threshold(ROOT, limit, metrics.ivr(marked), share, None, curve.clicks, curve.purchases, ThresholdSource.OWN),
+    )
+
+
+def _judged(
+    sample: CalibrationSample, scores: dict[str, NDArray[np.float32]], part: Part, truth: pa.Table | None
+) -> Judged:
+    family: NDArray[np.int32] | None = None
+    families: tuple[str, ...] = ()
+    if truth is not None:
+        known = dict(zip(truth["click_id"].to_pylist(), truth["family"].to_pylist(), strict=True))
+        named = [known[click_id] for click_id in part.clicks["click_id"].to_pylist()]
+        families = tuple(sorted(set(named), key=_people_first))
+        codes = {name: code for code, name in enumerate(families)}
+        family = np.fromiter((codes[name] for name in named), np.int32, len(named))
+    return Judged(scores, sample.purchased, sample.busy, sample.slices, sample.paths, family, families)
+
+
+def _people_first(family: str) -> tuple[bool, str]:
+    return (family != HUMAN, family)
+
+
+def _network_curves(
+    judged: Judged, thresholds: tuple[Threshold, ...], results: list[NetworkResult]
+) -> tuple[DrawnCurve, ...]:
+    drawn = []
+    for name in dict.fromkeys(result.network for result in results):
+        marked = None
+        if name == NETWORK:
+            marked = judged.scores[name] > thresholds_of(judged.slices, judged.paths, thresholds)
+        drawn.append(draw_curve(name, judged.scores[name], judged.purchased, marked))
+    return tuple(curve for curve in drawn if curve is not None)
+
+
+def _slice_curves(judged: Judged, thresholds: tuple[Threshold, ...]) -> tuple[DrawnCurve, ...]:
+    scores = judged.scores[NETWORK]
+    marked = scores > thresholds_of(judged.slices, judged.paths, thresholds)
+    drawn = []
+    for code in np.argsort(-np.bincount(judged.slices, minlength=len(judged.paths))).tolist():
+        mine = judged.slices == code
+        drawn.append(draw_curve(judged.paths[code], scores[mine], judged.purchased[mine], marked[mine]))
+    return tuple(curve for curve in drawn if curve is not None)
+
+
+def _span(run: Run, span: tuple[int, int]) -> Span:
+    labels = run.lake.read(LABELS, start=span[0], end=span[1], columns=["reason"])["reason"].to_pylist()
+    return Span(span[0], span[1], len(labels), labels.count("purchase"))
+
+
+def _density(run: Run) -> list[list[float]]:
+    labels = run.lake.read(LABELS, start=run.split.train[0], end=run.split.train[1], columns=["time", "human"])
+    times = labels["time"].cast(pa.int64()).to_numpy()
+    density: list[list[float]] = metrics.human_density(
+        times, labels["human"].to_numpy(), run.settings.timezone
+    ).tolist()
+    return density
+
+
+def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: str) -> Bundle:
+    """Write the bundle of a run, publish it in the registry and make it the champion.
+
+    Args:
+        run: the run, judged.
+        evaluation: what `judge` returned; kept in the bundle.
+        clock: dates the bundle.
+        who: who publishes.
+        why: the reason, for the registry's history.
+    """
+    run.progress("publish", 0)
+    settings = run.settings
+    versions = {
+        table.name: run.lake.version(table) for table in (CLICKS, PURCHASES, LABELS, FEATURES, SCORES, THRESHOLDS)
+    }
+    parts = Parts(
+        catalogue=run.catalogue,
+        graph=read_networks(run)[NETWORK],
+        thresholds=read_thresholds(run),
+        contract=Contract(settings.slices.columns, settings.clicks.ip, run.pseudonymiser.fingerprint),
+        data={
+            "lake": versions,
+            "as_of": run.as_of,
+            "train": run.split.train,
+            "calibrate": run.split.calibrate,
+            "judge": run.split.judge,
+        },
+        metrics={
+            "networks": msgspec.to_builtins(evaluation.networks),
+            "slices": msgspec.to_builtins(evaluation.slices),
+        },
+    )
+    bundle = write_bundle(Path(settings.storage.bundles), parts, created_at=clock.now(), version=version("slidr"))
+    registry = Registry(settings.storage.registry)
+    registry.publish(Path(settings.storage.bundles) / bundle.id)
+    registry.promote(bundle.id, at=clock.now(), who=who, why=why)
+    run.progress("publish", 1)
+    return bundle

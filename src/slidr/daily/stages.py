@@ -1,0 +1,139 @@
+"""The stages of the daily flow; each reads the tables of those before it and writes its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from slidr import extensions
+from slidr.daily.parts import read_part, sample_of
+from slidr.daily.plan import Run
+from slidr.errors import SettingsError
+from slidr.features.backfill import features_table, fold_table
+from slidr.features.layout import compile_catalogue
+from slidr.features.store import EmbeddedStore
+from slidr.labels import label
+from slidr.model.scorer import Scorer
+from slidr.model.training import TrainingSet
+from slidr.model.weights import sample_weights
+from slidr.tables import CLICKS, FEATURES, LABELS, PURCHASES, SCORES, THRESHOLDS, Threshold
+
+NETWORK = "three_layer"
+"""The network that decides; the others are what it is compared with."""
+
+
+def label_clicks(run: Run) -> pa.Table:
+    """Write LABELS of the run's clicks and return them."""
+    run.progress("label", 0)
+    clicks = run.lake.read(CLICKS, start=run.split.train[0], end=run.split.judge[1])
+    purchases = run.lake.read(PURCHASES, end=run.as_of)
+    labels = label(clicks, purchases, as_of=run.as_of, settings=run.settings.labels, final=run.final)
+    run.lake.write(LABELS, labels)
+    run.progress("label", 1)
+    return labels
+
+
+def backfill_features(run: Run, *, state_before_judging: Path | None = None) -> None:
+    """Write FEATURES of the run's clicks, and the state behind the last of them for the service to start from.
+
+    Args:
+        run: the run.
+        state_before_judging: where to write the state as it was before the judging part, so that this part can be
+            served live.
+    """
+    catalogue = run.catalogue
+    layout = compile_catalogue(catalogue)
+    pseudonymiser = run.pseudonymiser
+    store = EmbeddedStore(layout)
+    # What lies before the training part only warms the state; its rows are not kept.
+    bounds = {
+        "before": (None, run.split.train[0]),
+        "learn": (run.split.train[0], run.split.judge[0]),
+        "judge": run.split.judge,
+    }
+    parts = {name: run.lake.read(CLICKS, start=start, end=end) for name, (start, end) in bounds.items()}
+    total, done = sum(part.num_rows for part in parts.values()), 0
+
+    def progress(clicks: int) -> None:
+        nonlocal done
+        done += clicks
+        run.progress("backfill", done / (total + 1))
+
+    written = []
+    for name, part in parts.items():
+        if name == "judge" and state_before_judging is not None:
+            store.snapshot(state_before_judging, fingerprint=pseudonymiser.fingerprint)
+        folded = [
+            (chunk.rows, chunk.sequences)
+            for chunk in fold_table(part, layout, pseudonymiser, store, progress)
+            if name != "before"
+        ]
+        if folded:
+            rows, sequences = (np.concatenate(arrays) for arrays in zip(*folded, strict=True))
+            written.append(features_table(part, catalogue, sequences, rows))
+    run.lake.write(FEATURES, pa.concat_tables(written))
+    store.snapshot(Path(run.settings.storage.state), fingerprint=pseudonymiser.fingerprint)
+    run.progress("backfill", 1)
+
+
+def train_networks(run: Run) -> dict[str, bytes]:
+    """Fit every network on the training part, write their graphs, and write SCORES of the one that decides."""
+    run.progress("train", 0)
+    part = read_part(run, run.split.train)
+    logged_in = part.clicks["logged_in"].to_numpy(zero_copy_only=False)
+    names = tuple(feature.name for feature in run.catalogue)
+    cap, zone = run.settings.model.weight_cap, run.settings.timezone
+    weights = sample_weights(part.times, logged_in, part.human, cap=cap, zone=zone)
+    training = TrainingSet(part.rows, part.human, weights, names)
+    folder = Path(run.settings.storage.networks)
+    folder.mkdir(parents=True, exist_ok=True)
+    graphs = {}
+    for name in extensions.names("slidr.model.networks"):
+        network = extensions.load("slidr.model.networks", name)
+        generator = np.random.default_rng(run.settings.model.seed)
+        graphs[name] = network.fit(
+            training, run.settings.model, generator, lambda share, name=name: run.progress(f"train {name}", share)
+        )
+        (folder / f"{name}.onnx").write_bytes(graphs[name])
+    scorer = Scorer(graphs[NETWORK])
+    for span in (run.split.calibrate, run.split.judge):
+        scored = read_part(run, span)
+        columns = {"click_id": scored.clicks["click_id"], "time": scored.clicks["time"]}
+        run.lake.write(SCORES, pa.table(columns | {"score": pa.array(scorer.score(scored.rows))}))
+    run.progress("train", 1)
+    return graphs
+
+
+def read_networks(run: Run) -> dict[str, bytes]:
+    """Return the graphs that `train_networks` wrote.
+
+    Raises:
+        SettingsError: there are none.
+    """
+    found = {path.stem: path.read_bytes() for path in sorted(Path(run.settings.storage.networks).glob("*.onnx"))}
+    if NETWORK not in found:
+        raise SettingsError(f"{run.settings.storage.networks} holds no {NETWORK}.onnx; run `slidr train` first")
+    return found
+
+
+def calibrate_thresholds(run: Run) -> tuple[Threshold, ...]:
+    """Set the thresholds on the calibration part, write THRESHOLDS and return them."""
+    run.progress("calibrate", 0)
+    part = read_part(run, run.split.calibrate)
+    scores = run.lake.read(SCORES, start=run.split.calibrate[0], end=run.split.calibrate[1])["score"].to_numpy()
+    method = extensions.load("slidr.calibration", run.settings.calibration.method)
+    sample = sample_of(run, part, scores)
+    thresholds: tuple[Threshold, ...] = method.calibrate(
+        sample, run.settings.calibration, run.settings.slices.minimum_purchases
+    )
+    run.lake.write(THRESHOLDS, pa.Table.from_pylist(msgspec.to_builtins(thresholds)))
+    run.progress("calibrate", 1)
+    return thresholds
+
+
+def read_thresholds(run: Run) -> tuple[Threshold, ...]:
+    """Return the thresholds that `calibrate_thresholds` wrote."""
+    return msgspec.convert(tuple(run.lake.read(THRESHOLDS).to_pylist()), tuple[Threshold, ...])
