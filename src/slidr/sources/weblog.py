@@ -27,7 +27,8 @@ EXAMPLE = """\
 FIELDS = ("click_id", "time", "ip", "user_agent", "method", "path", "status", "referrer")
 
 _MALFORMED = "not in the combined log format"
-_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+# Runs of plain characters between escapes: one alternation a character would be several times slower.
+_QUOTED = r'"([^"\\]*(?:\\.[^"\\]*)*)"'
 _LINE = re.compile(
     r"(\S+) \S+ .*?\[(\d\d)/(\w{3})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})\] "
     + _QUOTED
@@ -69,8 +70,9 @@ def _feeds(log: Log) -> Iterator[Feed]:
         rows: list[_Row] = []
         wrong: list[tuple[int, object]] = []
         malformed = 0
+        stem = log.stem
         for number, line in enumerate(io.BufferedReader(stream), start=1):
-            row = _row(f"{log.stem}-{number}", line)
+            row = _row(f"{stem}-{number}", line)
             if row is not None:
                 rows.append(row)
             else:
