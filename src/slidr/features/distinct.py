@@ -157,9 +157,14 @@ def count_distinct(
     if words[at + TIER] == 1:
         return _count(tables, np.int64(words[at + SLOT]) * TABLE_WORDS, SLOTS, now, window)
     ring = np.int64(words[at + SLOT]) * DENSE_WORDS + CELLS
+    # The window's units end at `now` and may wrap round the ring's end.
+    newest = now % units
+    oldest = newest - window + 1
     filled = np.int64(0)
-    for back in range(window):
-        filled += np.int64(cells[ring + (now - back) % units])
+    for unit in range(max(oldest, 0), newest + 1):
+        filled += np.int64(cells[ring + unit])
+    for unit in range(units + oldest, units if oldest < 0 else 0):
+        filled += np.int64(cells[ring + unit])
     return float(ESTIMATES[filled])
 
 

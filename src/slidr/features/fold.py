@@ -76,7 +76,8 @@ def _windows(
     ring: Whole,
     times: tuple[Whole, Whole, Whole],
     layout: NDArray[np.int64],
-    row: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    click: Whole,
 ) -> Whole:
     """Count the click in every window's ring and read the counts; returns how many windows were too late for it."""
     own_time, last, now = times
@@ -98,7 +99,7 @@ def _windows(
         for slot in range(HOPS):
             count += np.int64(words[ring + slot])
         if layout[at + 1] >= 0:
-            row[layout[at + 1]] = np.float32(count)
+            rows[click, layout[at + 1]] = np.float32(count)
         ring += HOPS
         at += 2
     return late
@@ -110,7 +111,8 @@ def _velocities(
     place: Whole,
     times: tuple[Whole, Whole, Whole],
     layout: NDArray[np.int64],
-    row: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    click: Whole,
 ) -> None:
     own_time, last, now = times
     at = BODY + 2 * layout[WINDOWS]
@@ -122,7 +124,7 @@ def _velocities(
         held += decay(float(now - own_time), half_life) if own_time != now else 1.0
         floats[place] = np.float32(held)
         if layout[at + 1] >= 0:
-            row[layout[at + 1]] = np.float32(float(floats[place]) * LN2 / (half_life / _HOURS))
+            rows[click, layout[at + 1]] = np.float32(float(floats[place]) * LN2 / (half_life / _HOURS))
         place += 1
         at += 2
 
@@ -134,7 +136,8 @@ def _gap(
     place: Whole,
     times: tuple[Whole, Whole, Whole],
     layout: NDArray[np.int64],
-    row: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    click: Whole,
 ) -> None:
     """Note the gap since the newest click. A first click reads as one after the horizon, a late one as gap 0."""
     own_time, last, now = times
@@ -154,11 +157,11 @@ def _gap(
         variation = np.sqrt(float(floats[place + 2])) / mean if mean > 0.0 else 0.0
     at = BODY + 2 * layout[WINDOWS] + 2 * layout[HALF_LIVES]
     if layout[at] >= 0:
-        row[layout[at]] = np.float32(gap)
+        rows[click, layout[at]] = np.float32(gap)
     if layout[at + 1] >= 0:
-        row[layout[at + 1]] = np.float32(mean)
+        rows[click, layout[at + 1]] = np.float32(mean)
     if layout[at + 2] >= 0:
-        row[layout[at + 2]] = np.float32(variation)
+        rows[click, layout[at + 2]] = np.float32(variation)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -168,13 +171,14 @@ def _sketches(
     times: tuple[Whole, Whole, Whole],
     layout: NDArray[np.int64],
     keys: NDArray[np.uint64],
-    row: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    click: Whole,
 ) -> None:
     own_time, last, now = times
     at = BODY + 2 * layout[WINDOWS] + 2 * layout[HALF_LIVES] + 3 * layout[GAPS]
     for _ in range(layout[SKETCHES]):
         unit, units = layout[at + 1], layout[at + 2]
-        key = keys[layout[at]]
+        key = keys[layout[at], click]
         # The upper half of the key; zero stands for null, so a hash of zero becomes one.
         value = np.uint32(key >> np.uint64(32))
         if value == 0 and key != 0:
@@ -183,28 +187,28 @@ def _sketches(
         add_distinct(state, place, value, (own_time // unit, last // unit, current), units)
         windows = layout[at + 3]
         for window in range(at + 4, at + 4 + 2 * windows, 2):
-            row[layout[window + 1]] = np.float32(count_distinct(state, place, current, layout[window], units))
+            rows[click, layout[window + 1]] = np.float32(count_distinct(state, place, current, layout[window], units))
         at += 4 + 2 * windows
         place += SKETCH_WORDS
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _null_row(layout: NDArray[np.int64], row: NDArray[np.float32]) -> None:
+def _null_row(layout: NDArray[np.int64], rows: NDArray[np.float32], click: Whole) -> None:
     """Write the row's part for a click that has no such entity: no clicks, and a gap as of a first click."""
     at = BODY
     for _ in range(layout[WINDOWS] + layout[HALF_LIVES]):
         if layout[at + 1] >= 0:
-            row[layout[at + 1]] = np.float32(0.0)
+            rows[click, layout[at + 1]] = np.float32(0.0)
         at += 2
     if layout[GAPS]:
         for statistic in range(3):
             if layout[at + statistic] >= 0:
-                row[layout[at + statistic]] = np.float32(1.0 if statistic == 2 else layout[HORIZON] / _SECONDS)
+                rows[click, layout[at + statistic]] = np.float32(1.0 if statistic == 2 else layout[HORIZON] / _SECONDS)
         at += 3
     for _ in range(layout[SKETCHES]):
         windows = layout[at + 3]
         for window in range(at + 4, at + 4 + 2 * windows, 2):
-            row[layout[window + 1]] = np.float32(0.0)
+            rows[click, layout[window + 1]] = np.float32(0.0)
         at += 4 + 2 * windows
 
 
@@ -269,7 +273,7 @@ def fold_block(
         if used[TABLES] - used[FREE_TABLES] > most_tables or used[DENSE] - used[FREE_DENSE] > most_dense:
             return click
         if records[click] < 0:
-            _null_row(layout, rows[click])
+            _null_row(layout, rows, click)
             continue
         base = records[click] * stride
         own_time, last = times[click], longs[base // 2]
@@ -279,17 +283,17 @@ def fold_block(
         now = max(own_time, last)
         moments = (own_time, last, now)
         place = base + HEADER
-        if _windows(words, place, moments, layout, rows[click]) > 0:
+        if _windows(words, place, moments, layout, rows, click) > 0:
             words[base + 2] += np.uint32(1)
             used[LATE] += 1
         place += HOPS * layout[WINDOWS]
-        _velocities(floats, place, moments, layout, rows[click])
+        _velocities(floats, place, moments, layout, rows, click)
         place += layout[HALF_LIVES]
         if layout[GAPS]:
-            _gap(words, floats, place, moments, layout, rows[click])
+            _gap(words, floats, place, moments, layout, rows, click)
             place += 3
         if layout[SKETCHES]:
-            _sketches(state, place, moments, layout, keys[:, click], rows[click])
+            _sketches(state, place, moments, layout, keys, rows, click)
         longs[base // 2] = now
     return clicks
 

@@ -76,6 +76,16 @@ class RecentClicks:
         _number(self.table, self.used, ids, times, sequences, repeats)
         return sequences, repeats
 
+    def find(self, key: int) -> int | None:
+        """Return the sequence that a click_id's keyed hash, its bits as int64, was last numbered with, or None."""
+        mask = len(self.table) // _FIELDS - 1
+        slot = key & mask
+        while (held := int(self.table[_FIELDS * slot])) != 0:
+            if held == key:
+                return int(self.table[_FIELDS * slot + 2])
+            slot = (slot + 1) & mask
+        return None
+
     def _make_room(self, clicks: int) -> None:
         slots = len(self.table) // _FIELDS
         if 2 * (self.used[0] + clicks) <= slots:
