@@ -22,6 +22,9 @@ _NAMED = 6
 _FEW = 30
 """Purchasing clicks below which a share of them says little."""
 
+PEOPLE = "human"
+"""The family of people's clicks in the simulator's truth."""
+
 
 class Interval(msgspec.Struct, frozen=True):
     """A share with its exact 95 % interval; all None where there is nothing to measure."""
@@ -56,7 +59,7 @@ class NetworkResult(msgspec.Struct, frozen=True):
     """A network on the judging day, with the thresholds that the calibration day gave it.
 
     `ivr_at_budget` is read off the judging day's own curve where its FPR meets the budget: it compares networks at
-    equal FPR and can be known only afterwards.
+    equal FPR and can be known only afterwards; None where no click led to a purchase.
     """
 
     network: str
@@ -64,7 +67,7 @@ class NetworkResult(msgspec.Struct, frozen=True):
     ivr: float
     fpr: Interval
     coverage: float | None
-    ivr_at_budget: float
+    ivr_at_budget: float | None
     families: tuple[FamilyResult, ...]
 
 
@@ -87,7 +90,13 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """Everything that the report shows, as plain numbers."""
+    """Everything that the report shows, as plain numbers.
+
+    The first of `networks` is the one that decides; `slices` and `slice_curves` are its own. A network can stand there
+    once more with another calibration. `curves` and `slice_curves` hold no entry where no click led to a purchase.
+    `density` is the share of clicks labelled human by weekday (7, Monday first) and hour (24) over the training part;
+    NaN or None stands for an hour without clicks, because JSON has no NaN.
+    """
 
     title: str
     budget: float
@@ -98,7 +107,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     slices: tuple[SliceResult, ...]
     curves: tuple[DrawnCurve, ...]
     slice_curves: tuple[DrawnCurve, ...]
-    density: list[list[float]]
+    density: Sequence[Sequence[float | None]]
     timezone: str
     notes: tuple[str, ...]
 
@@ -152,7 +161,7 @@ def judge_network(
     """Return what a network and its thresholds did on the judging day."""
     scores = judged.scores[network]
     marked = scores > thresholds_of(judged.slices, judged.paths, thresholds)
-    at_budget = 0.0
+    at_budget = None
     if judged.purchased.any():
         limit = metrics.threshold_at(metrics.curve(scores, judged.purchased), budget)
         at_budget = metrics.ivr(scores > np.float32(limit))
@@ -230,17 +239,19 @@ def notes_on(judged: Judged, slices: Sequence[SliceResult], *, budget: float) ->
     if purchases < needed:
         notes.append(
             f"The judging part has {purchases} purchasing clicks. Even if none of them were marked, fewer than {needed}"
-            f" cannot show an FPR below {budget:.2%} with 95 % confidence: read the intervals, not the points."
+            f" cannot show an FPR below {100 * budget:.4g} % with 95 % confidence: read the intervals, not the points."
         )
     borrowed = [result.slice for result in slices if result.source != ThresholdSource.OWN and result.slice != ROOT]
     if borrowed:
         names = ", ".join(borrowed[:_NAMED]) + (" and others" if len(borrowed) > _NAMED else "")
         notes.append(
-            f"{len(borrowed)} slices had too few purchases for a threshold of their own and borrowed one: {names}."
+            f"{len(borrowed)} {'slice' if len(borrowed) == 1 else 'slices'} had too few purchases for a threshold of"
+            f" their own and borrowed one: {names}."
         )
-    few = sum(result.purchases < _FEW for result in slices)
+    proper = [result for result in slices if result.slice != ROOT]
+    few = sum(result.purchases < _FEW for result in proper)
     if few:
-        notes.append(f"In {few} of {len(slices)} slices fewer than {_FEW} purchasing clicks stand behind the FPR.")
+        notes.append(f"In {few} of {len(proper)} slices fewer than {_FEW} purchasing clicks stand behind the FPR.")
     if judged.family is None:
         notes.append("The truth is not known here: IVR, FPR and coverage are what a log can tell, not accuracy.")
     return tuple(notes)

@@ -1,0 +1,93 @@
+"""Summary: the comparison of networks as text, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from slidr.report.evaluation import PEOPLE, Evaluation, NetworkResult
+from slidr.report.numerals import bounds, fpr_digits, percent
+
+_FAMILIES_ABREAST = 6
+
+
+def comparison(evaluation: Evaluation) -> str:
+    """Return the networks as a text table, a row each; where the truth is known, the recall by family below it.
+
+    What cannot be measured is a dash, and a line under the table says why.
+    """
+    digits = fpr_digits(evaluation.budget)
+    at_budget = f"IVR at FPR\n{percent(evaluation.budget, digits)}"
+    headers = (
+        "network",
+        "calibration",
+        "IVR",
+        "FPR",
+        "95 % interval",
+        "coverage",
+        at_budget,
+    )
+    rows = [
+        (
+            result.network,
+            result.calibration,
+            percent(result.ivr),
+            percent(result.fpr.value, digits),
+            bounds(result.fpr, digits),
+            percent(result.coverage),
+            percent(result.ivr_at_budget),
+        )
+        for result in evaluation.networks
+    ]
+    parts = [_table(headers, rows, texts=2), *gaps(evaluation), *_truth(evaluation.networks, digits)]
+    return "\n".join(parts)
+
+
+def families(networks: Sequence[NetworkResult]) -> tuple[str, ...]:
+    """Return the robot families that any network was judged on, people left out, in order of first sight."""
+    seen = dict.fromkeys(family.family for result in networks for family in result.families)
+    return tuple(name for name in seen if name != PEOPLE)
+
+
+def marked(result: NetworkResult, family: str) -> float | None:
+    """Return the share of a family's clicks that a network marked; None where it was not judged on it."""
+    return next((found.marked for found in result.families if found.family == family), None)
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int) -> str:
+    """Return a table whose first `texts` columns hold text and whose others hold numerals."""
+    align = ["left"] * texts + ["right"] * (len(headers) - texts)
+    return tabulate(rows, headers, disable_numparse=True, colalign=align if rows else None, headersalign=align)
+
+
+def gaps(evaluation: Evaluation) -> list[str]:
+    """Return a sentence for each number that could not be measured."""
+    lines = []
+    if any(result.fpr.value is None for result in evaluation.networks):
+        lines.append("No FPR: no click of the judging part led to a purchase.")
+    if any(result.coverage is None for result in evaluation.networks):
+        lines.append("No coverage: no session of the judging part was busy.")
+    return lines
+
+
+def _truth(networks: Sequence[NetworkResult], digits: int) -> list[str]:
+    if not any(result.families for result in networks):
+        return []
+    names = families(networks)
+    lines = ["", "The truth, known in simulation only: share of each robot family's clicks marked (recall),"]
+    lines.append("and of people's clicks (true false-positive rate).")
+    for start in range(0, max(len(names), 1), _FAMILIES_ABREAST):
+        abreast = names[start : start + _FAMILIES_ABREAST]
+        headers = ("network", "calibration", *(name.replace("_", "\n") for name in abreast), "people")
+        rows = [
+            (
+                result.network,
+                result.calibration,
+                *(percent(marked(result, name)) for name in abreast),
+                percent(marked(result, PEOPLE), digits),
+            )
+            for result in networks
+        ]
+        lines.append(_table(headers, rows, texts=2))
+    return lines

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import msgspec
+from tests.report import samples
+
+from slidr.report.evaluation import FamilyResult
+from slidr.report.numerals import MISSING
+from slidr.report.summary import comparison, families
+
+
+def test_every_network_has_a_row_in_both_tables() -> None:
+    """Each network stands once with what a log can tell and once with the truth."""
+    lines = comparison(samples.evaluation(clicks=5000)).splitlines()
+    assert sum(line.startswith("logistic") for line in lines) == 2
+    assert sum(line.startswith("three_layer") for line in lines) == 4
+    assert max(map(len, lines)) <= 100
+
+
+def test_numbers_are_those_of_the_evaluation() -> None:
+    """IVR, FPR with its interval, coverage and recall are written as they were judged."""
+    evaluation = samples.evaluation(clicks=5000)
+    text, result = comparison(evaluation), evaluation.networks[0]
+    for share in (result.ivr, result.coverage or 0, result.families[1].marked):
+        assert f"{100 * share:.1f} %" in text
+    assert f"{100 * (result.fpr.low or 0):.2f} to {100 * (result.fpr.high or 0):.2f} %" in text
+    assert f"{100 * result.families[0].marked:.2f} %" in text
+
+
+def test_a_real_log_has_no_table_of_the_truth() -> None:
+    """Where the families are not known, the table of recall is left out."""
+    assert "truth" not in comparison(samples.evaluation(clicks=5000, truth=False))
+
+
+def test_what_cannot_be_measured_is_a_dash_with_a_reason() -> None:
+    """Without purchases and busy sessions the table has dashes, and lines that say why."""
+    text = comparison(samples.bare())
+    assert MISSING in text
+    assert "No FPR: no click of the judging part led to a purchase." in text
+    assert "No coverage: no session of the judging part was busy." in text
+
+
+def test_many_families_wrap_into_several_tables() -> None:
+    """A dozen families still fit a terminal."""
+    evaluation = samples.evaluation(clicks=5000)
+    many = tuple(FamilyResult(f"family_{number}", 10, 0.5) for number in range(13))
+    wide = msgspec.structs.replace(evaluation.networks[0], families=many)
+    text = comparison(msgspec.structs.replace(evaluation, networks=(wide,)))
+    assert max(map(len, text.splitlines())) <= 100
+    assert len(families([wide])) == 13
+
+
+def test_no_networks_make_an_empty_table() -> None:
+    """An evaluation without networks gives headers and nothing else."""
+    assert comparison(msgspec.structs.replace(samples.bare(), networks=())).startswith("network")
