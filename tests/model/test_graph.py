@@ -10,7 +10,7 @@ from slidr.model.scaling import Scaling
 from slidr.model.scorer import Scorer
 
 
-@pytest.mark.parametrize("features", [1, 3, 16, 60, 61, 63])
+@pytest.mark.parametrize("features", [1, 3, 7, 16, 60, 61, 63])
 def test_any_number_of_features_scores_alike_in_any_batch(features: int) -> None:
     """The padding of the columns holds for counts on and off the vector width."""
     generator = np.random.default_rng(features)

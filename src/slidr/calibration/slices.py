@@ -49,12 +49,11 @@ def calibrate(
         thresholds[-1] = min(floors[-1], _borrowed(sample, rest, settings.fpr_budget, room))
         spent = int(np.count_nonzero(sample.purchased & rest & (sample.scores > thresholds[-1])))
     curves = measure(sample.scores, sample.purchased, np.where(groups < fitted, groups, -1), fitted)
-    marked = _spend(
-        curves,
-        needed[:fitted],
-        budgeted - spent,
-        _program(curves, needed[:fitted], settings, clicks=len(groups), purchases=purchases, spent=spent),
-    )
+    left = budgeted - spent
+    marked = needed[:fitted]
+    if marked.sum() < left:
+        program = _program(curves, marked, settings, clicks=len(groups), purchases=purchases, spent=spent)
+        marked = _spend(curves, marked, left, program)
     thresholds[:fitted] = np.minimum(curves.threshold(marked), floors[:fitted])
     return threshold_rows(sample, grouping, thresholds)
 
@@ -87,8 +86,6 @@ def _spend(curves: Curves, needed: Int64s, budgeted: int, program: SliceProgram)
     The program's shares are rounded down. What rounding leaves of the budget goes, click by click, where the fitted
     curves gain most; what it overspent, by a solver's tolerance, is taken back where they lose least.
     """
-    if needed.sum() == budgeted:  # nothing left to choose
-        return needed
 
     def gain(group: slice | int, marked: Int64s) -> Any:
         """Return what one more purchasing click buys these groups, as a share of all clicks."""
