@@ -109,7 +109,7 @@ class CalibrationSettings(Section, frozen=True):
         Literal["knee", "slices"], Meta(description="'knee': one threshold; 'slices': the slice program")
     ] = "slices"
     fpr_budget: Annotated[Share, Meta(description="share of purchasing clicks that may be marked robotic")] = 0.005
-    fit_to_fpr: Annotated[Share, Meta(description="the quadratic curves are fitted up to this FPR")] = 0.1
+    fit_to_fpr: Annotated[Share, Meta(description="the quadratic curves are fitted up to this FPR")] = 0.05
     minimum_coverage: Annotated[
         float, Meta(ge=0, lt=1, description="share of clicks in busy sessions that every slice must mark")
     ] = 0.0
