@@ -6,19 +6,21 @@ The service, the batch and the replay all decide through `Decider`, so that they
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from slidr.bundle import Bundle
-from slidr.errors import BundleError
+from slidr.bundle import Bundle, read_bundle
+from slidr.errors import BundleError, RegistryError
 from slidr.features.clicks import Click, ClickBatch, click_type, encode_clicks
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import Layout, compile_catalogue
 from slidr.features.store import Store
 from slidr.model.scorer import Scorer
+from slidr.registry import Registry
 from slidr.rules import ListRule
 from slidr.slices import ROOT, ancestors, slice_path
 from slidr.tables import Verdict
@@ -26,6 +28,20 @@ from slidr.tables import Verdict
 MODEL = "model"
 NO_IDENTIFIERS = "no_identifiers"
 _MOST_SLICES = 100_000
+
+
+def read_champion(registry: str, folder: Path) -> Bundle:
+    """Return the champion of a registry, fetched into a folder.
+
+    Raises:
+        RegistryError: the registry cannot be read, or has no champion.
+        BundleError: the bundle does not load exactly.
+    """
+    held = Registry(registry)
+    champion = held.champion()
+    if champion is None:
+        raise RegistryError(f"registry {registry} has no champion; run `slidr daily`, or `slidr promote` a bundle")
+    return read_bundle(held.fetch(champion.bundle, folder))
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -110,7 +126,7 @@ class Decider:
         self.layout: Layout = compile_catalogue(bundle.catalogue)
         self.store = store
         self.click: type[Click] = click_type(bundle.contract.slice_columns)
-        self._pseudonymiser = pseudonymiser
+        self.pseudonymiser = pseudonymiser
         self._rules = tuple(rules)
         self._scorer = Scorer(bundle.graph)
         self._thresholds = {threshold.slice: np.float32(threshold.threshold) for threshold in bundle.thresholds}
@@ -136,7 +152,7 @@ class Decider:
 
     def decide(self, clicks: Sequence[Click]) -> Decisions:
         """Decide clicks of a request, in the order given."""
-        batch = encode_clicks(clicks, self.layout, self._pseudonymiser)
+        batch = encode_clicks(clicks, self.layout, self.pseudonymiser)
         attributes = {name: [getattr(click, name, None) for click in clicks] for name in self.columns}
         return self.decide_batch(batch, [click.click_id for click in clicks], attributes)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -141,6 +141,7 @@ class StorageSettings(Section, frozen=True):
     networks: Annotated[str, Meta(description="networks as they were trained, before they are bundled")] = "networks"
     bundles: Annotated[str, Meta(description="bundles as they were made or fetched")] = "bundles"
     registry: Annotated[str, Meta(description="bundles and the champion's history")] = "registry"
+    report: Annotated[str, Meta(description="what the last run measured, and its page")] = "report"
     journal: Annotated[str, Meta(description="SQLite journal of the service")] = "journal.sqlite"
     state: Annotated[str, Meta(description="snapshot of the feature state")] = "state.npz"
     key_file: Annotated[
@@ -291,3 +292,43 @@ def _check(settings: Settings, name: str) -> None:
                 duration(text)
             except SettingsError as fault:
                 raise SettingsError(f"{name}: {key}: {fault}") from None
+
+
+def describe() -> str:
+    """Return a settings file with every key commented out: its default, its limits and its meaning."""
+    lines = ["# Settings of slidr. A key that is commented out has the default shown.", ""]
+    lines += _described(Settings)
+    for field in msgspec.structs.fields(Settings):
+        if isinstance(field.type, type) and issubclass(field.type, Section):
+            about = (field.type.__doc__ or "").partition("\n")[0]
+            lines += ["", f"# {about}", f"[{field.name}]", *_described(field.type)]
+    return "\n".join(lines) + "\n"
+
+
+def _described(section: type[Section]) -> list[str]:
+    """Return the lines of the plain keys of a section."""
+    hints = get_type_hints(section, include_extras=True)
+    lines = []
+    for field in msgspec.structs.fields(section):
+        default = field.default
+        if isinstance(default, Section):
+            continue
+        if default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
+            default = field.default_factory()
+        notes = [note for note in getattr(hints[field.name], "__metadata__", ()) if isinstance(note, Meta)]
+        meaning = "; ".join(note.description for note in notes if note.description)
+        lines += [f"# {meaning}", f"# {field.name} = {_toml(default)}"]
+    return lines
+
+
+def write_document(document: dict[str, dict[str, Any]]) -> str:
+    """Return a settings document of sections and plain keys as TOML."""
+    return "\n".join(
+        "\n".join([f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in keys.items()), ""])
+        for section, keys in document.items()
+    )
+
+
+def _toml(value: object) -> str:
+    """Return a plain value as TOML writes it; for strings, numbers, booleans and lists, that is how JSON does."""
+    return msgspec.json.encode(value).decode().replace("{}", "{ }")

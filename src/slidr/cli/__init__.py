@@ -1,1 +1,98 @@
-"""The command line, in the order of the flow."""
+"""The command line, in the order of the flow; each command parses, calls and prints."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NamedTuple
+
+import click
+
+from slidr.errors import MissingExtraError, SlidrError
+
+_EXTRAS = {
+    "pyarrow": "lake",
+    "deltalake": "lake",
+    "narwhals": "lake",
+    "torch": "train",
+    "onnx": "train",
+    "cvxpy": "train",
+    "scipy": "train",
+    "jinja2": "report",
+    "matplotlib": "report",
+}
+
+
+class Entry(NamedTuple):
+    """Where a command is and what it does."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "demo": Entry("demo", "Run the whole loop, on simulated traffic or on a log of yours."),
+    "init": Entry("start", "Write a settings file to start from."),
+    "simulate": Entry("logs", "Write a click log and a purchase log whose truth is known."),
+    "ingest": Entry("logs", "Read the logs through the door into the lake."),
+    "features": Entry("start", "Show the catalogue of features."),
+    "label": Entry("flow", "Label clicks human from purchases."),
+    "backfill": Entry("flow", "Fold the log into features and state."),
+    "train": Entry("flow", "Fit the networks."),
+    "calibrate": Entry("flow", "Set the thresholds that keep the false-positive budget."),
+    "judge": Entry("flow", "Measure the thresholds on a later day and write the report."),
+    "publish": Entry("flow", "Make the bundle and promote it to champion."),
+    "daily": Entry("flow", "Run label to publish, the flow of one day."),
+    "bundles": Entry("serving", "List the bundles and the champions' history."),
+    "promote": Entry("serving", "Make a bundle the champion."),
+    "decide": Entry("batch", "Decide the clicks of a day in batch."),
+    "serve": Entry("serving", "Decide clicks over HTTP."),
+}
+"""Every command, in the order of the flow."""
+
+
+class _Flow(click.Group):
+    """Loads a command's module when it is asked for, so that serving needs no training packages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        try:
+            module = importlib.import_module(f"slidr.cli.{COMMANDS[cmd_name].module}")
+        except ModuleNotFoundError as fault:
+            extra = _EXTRAS.get((fault.name or "").partition(".")[0])
+            if extra is None:
+                raise
+            raise MissingExtraError(f"slidr {cmd_name}", extra) from None
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands, in the order of the flow"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=_Flow, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="slidr")
+def slidr() -> None:
+    """Decide whether ad clicks were made by humans or by robots.
+
+    Start with `slidr demo`, or with `slidr init` and a click log and a purchase log of yours.
+    """
+
+
+def main() -> None:
+    """Run the command line; an error on purpose is one line and exit status 1, never a traceback."""
+    try:
+        slidr()
+    except SlidrError as fault:
+        sys.stderr.write(f"slidr: {fault}\n")
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(0)

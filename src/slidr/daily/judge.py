@@ -17,6 +17,7 @@ from slidr.clock import Clock
 from slidr.daily.parts import Part, read_part, sample_of
 from slidr.daily.plan import Run
 from slidr.daily.stages import NETWORK, read_networks, read_thresholds
+from slidr.errors import SettingsError
 from slidr.model.scorer import Scorer
 from slidr.registry import Registry
 from slidr.report.evaluation import (
@@ -31,11 +32,14 @@ from slidr.report.evaluation import (
     notes_on,
     thresholds_of,
 )
+from slidr.report.page import render
+from slidr.settings import Settings
 from slidr.simulate.truth import HUMAN
 from slidr.slices import ROOT
 from slidr.tables import CLICKS, FEATURES, LABELS, PURCHASES, SCORES, THRESHOLDS, Threshold, ThresholdSource
 
 _GLOBAL = "one threshold"
+EVALUATION = "evaluation.json"
 
 
 def judge(run: Run, *, title: str, truth: pa.Table | None = None) -> Evaluation:
@@ -189,3 +193,25 @@ def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: st
     registry.promote(bundle.id, at=clock.now(), who=who, why=why)
     run.progress("publish", 1)
     return bundle
+
+
+def write_report(run: Run, evaluation: Evaluation) -> Path:
+    """Write the evaluation and its page to the settings' report folder, and return where the page lies."""
+    folder = Path(run.settings.storage.report)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / EVALUATION).write_bytes(msgspec.json.encode(evaluation))
+    (folder / "report.html").write_text(render(evaluation), encoding="utf-8")
+    return folder / "report.html"
+
+
+def read_evaluation(settings: Settings) -> Evaluation:
+    """Return the evaluation that `write_report` wrote last.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    path = Path(settings.storage.report) / EVALUATION
+    if not path.exists():
+        raise SettingsError(f"{path} does not exist; run `slidr judge` first")
+    found: Evaluation = msgspec.json.decode(path.read_bytes(), type=Evaluation)
+    return found

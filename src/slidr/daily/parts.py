@@ -14,7 +14,7 @@ from slidr import metrics
 from slidr.calibration.sample import CalibrationSample
 from slidr.clock import SECOND
 from slidr.daily.plan import Run
-from slidr.errors import LabelError, SettingsError
+from slidr.errors import LabelError, SettingsError, nearest
 from slidr.features.backfill import feature_rows
 from slidr.labels import mature
 from slidr.rules import prepare_rules
@@ -84,20 +84,45 @@ def _text(moment: int) -> str:
     return datetime.fromtimestamp(moment / SECOND, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def sample_of(run: Run, part: Part, scores: NDArray[np.float32]) -> CalibrationSample:
-    """Return a part of the log as calibration and evaluation take it."""
-    columns = run.settings.slices.columns
-    missing = [column for column in columns if column not in part.clicks.column_names]
-    if missing:
-        raise SettingsError(f"slices.columns = {list(columns)}: the clicks have no column {missing[0]!r}")
-    values = list(zip(*(part.clicks[column].to_pylist() for column in columns), strict=True)) or [()] * len(scores)
+def slice_sample(
+    clicks: pa.Table,
+    scores: NDArray[np.float32],
+    purchased: NDArray[np.bool_],
+    columns: tuple[str, ...],
+    busy_clicks: int,
+) -> CalibrationSample:
+    """Return scored clicks in their slices, as calibration and evaluation take them.
+
+    Args:
+        clicks: rows of CLICKS.
+        scores: float32[n].
+        purchased: the click led to a purchase, bool[n].
+        columns: columns of the clicks that slice the traffic, coarse to fine.
+        busy_clicks: a session with more clicks than this in an hour is busy.
+
+    Raises:
+        SettingsError: the clicks lack a slice column.
+    """
+    for column in columns:
+        if column not in clicks.column_names:
+            raise SettingsError(
+                f"slices.columns = {list(columns)}: the clicks have no column {column!r};"
+                f" {nearest(column, clicks.column_names)}"
+            )
+    values = list(zip(*(clicks[column].to_pylist() for column in columns), strict=True)) or [()] * len(scores)
     codes = {value: code for code, value in enumerate(dict.fromkeys(values))}
-    sessions = part.clicks["session"].combine_chunks().dictionary_encode()
-    coded = pc.fill_null(sessions.indices if isinstance(sessions, pa.DictionaryArray) else sessions, -1)
+    sessions = pa.concat_arrays(clicks["session"].chunks or [pa.array([], pa.string())]).dictionary_encode()
+    sessions = pc.fill_null(sessions.indices, -1).to_numpy().astype(np.int64)
     return CalibrationSample(
         scores=scores,
-        purchased=part.purchased,
-        busy=metrics.busy(coded.to_numpy().astype(np.int64), part.times, run.settings.calibration.busy_clicks),
+        purchased=purchased,
+        busy=metrics.busy(sessions, clicks["time"].cast(pa.int64()).to_numpy(), busy_clicks),
         slices=np.fromiter((codes[value] for value in values), np.int32, len(values)),
         paths=tuple(slice_path(columns, value) for value in codes),
     )
+
+
+def sample_of(run: Run, part: Part, scores: NDArray[np.float32]) -> CalibrationSample:
+    """Return a part of the log in the slices of the settings."""
+    settings = run.settings
+    return slice_sample(part.clicks, scores, part.purchased, settings.slices.columns, settings.calibration.busy_clicks)

@@ -1,1 +1,1 @@
-"""The HTTP service."""
+"""The HTTP service: accept, validate, batch what is queued, decide, journal, answer."""

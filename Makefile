@@ -1,0 +1,52 @@
+# Everything a person or a machine does with this repository; `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.complete
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench bench-features bench-service docs clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with everything the other targets need; needs no root.
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "setup: installing slidr and its exact dependencies (constraints.txt) into .venv"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "setup: $(PYTHON) is older than 3.11; name a newer one with PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+demo: $(STAMP) ## Run the whole loop on simulated traffic: log, bundle, service, report.
+	@$(BIN)/slidr demo
+
+test: $(STAMP) ## Run every test.
+	@$(BIN)/pytest -q -n 2 --dist worksteal
+
+check: $(STAMP) ## Check style, types, layers and that the generated docs are current.
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python docs/generate.py --check
+
+format: $(STAMP) ## Format the code.
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: bench-features bench-service ## Run every benchmark; each prints one JSON object on its last line.
+
+bench-features: $(STAMP) ## Clicks a second through the fold on one core.
+	@$(BIN)/python benchmarks/features.py
+
+bench-service: $(STAMP) ## Decisions a second over HTTP on one core.
+	@$(BIN)/python benchmarks/service.py
+
+docs: $(STAMP) ## Write the generated pages of the docs.
+	@$(BIN)/python docs/generate.py
+
+clean: ## Remove what the targets made, the environment included.
+	rm -rf .venv demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

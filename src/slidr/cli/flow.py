@@ -1,0 +1,147 @@
+"""Commands of the daily flow: label, backfill, train, calibrate, judge, publish, daily."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+import pyarrow.parquet as pq
+from tabulate import tabulate
+
+from slidr.bundle import Bundle
+from slidr.cli.options import Bars, Outcome, printed, settings_option
+from slidr.clock import SystemClock
+from slidr.daily.judge import judge as judge_run
+from slidr.daily.judge import publish as publish_run
+from slidr.daily.judge import read_evaluation, write_report
+from slidr.daily.plan import Run, plan_run
+from slidr.daily.stages import backfill_features, calibrate_thresholds, label_clicks, train_networks
+from slidr.report.summary import comparison
+from slidr.settings import Settings
+from slidr.tables import Threshold
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _day_option(command: _Command) -> _Command:
+    return click.option(
+        "--day",
+        type=click.DateTime(formats=["%Y-%m-%d"]),
+        help="Judge on this day; without it, on the newest whose labels are mature.",
+    )(command)
+
+
+def _plan(settings: Settings, day: datetime | None) -> tuple[Run, Bars]:
+    bars = Bars()
+    chosen: date | None = day.date() if day else None
+    return plan_run(settings, SystemClock(), bars, day=chosen), bars
+
+
+@click.command(short_help="Label clicks human from purchases.")
+@settings_option
+@_day_option
+@printed
+def label(settings: Settings, day: datetime | None) -> Outcome:
+    """Label clicks human where they led to a purchase or the account's purchases speak for a human."""
+    run, bars = _plan(settings, day)
+    labels = label_clicks(run)
+    bars.close()
+    counts = {count["values"]: count["counts"] for count in labels["reason"].value_counts().to_pylist()}
+    return Outcome(tabulate(sorted(counts.items()), headers=("reason", "clicks"), intfmt=","), counts)
+
+
+@click.command(short_help="Fold the log into features and state.")
+@settings_option
+@_day_option
+@printed
+def backfill(settings: Settings, day: datetime | None) -> Outcome:
+    """Fold the log into features, and write the state that the service starts from."""
+    run, bars = _plan(settings, day)
+    backfill_features(run)
+    bars.close()
+    return Outcome(
+        f"features in {settings.storage.lake}, state in {settings.storage.state}", {"state": settings.storage.state}
+    )
+
+
+@click.command(short_help="Fit the networks.")
+@settings_option
+@_day_option
+@printed
+def train(settings: Settings, day: datetime | None) -> Outcome:
+    """Fit the network that decides and those that it is compared with."""
+    run, bars = _plan(settings, day)
+    graphs = train_networks(run)
+    bars.close()
+    return Outcome(f"{', '.join(graphs)} in {settings.storage.networks}", {"networks": list(graphs)})
+
+
+@click.command(short_help="Set the thresholds that keep the false-positive budget.")
+@settings_option
+@_day_option
+@printed
+def calibrate(settings: Settings, day: datetime | None) -> Outcome:
+    """Set a threshold for every slice, so that the false-positive budget buys the most invalidation."""
+    run, bars = _plan(settings, day)
+    thresholds = calibrate_thresholds(run)
+    bars.close()
+    return Outcome(_table_of(thresholds), msgspec.to_builtins(thresholds))
+
+
+def _table_of(thresholds: tuple[Threshold, ...]) -> str:
+    return tabulate(msgspec.to_builtins(thresholds), headers="keys", floatfmt=".4f", missingval="-", intfmt=",")
+
+
+@click.command(short_help="Measure the thresholds on a later day and write the report.")
+@settings_option
+@_day_option
+@click.option("--truth", type=click.Path(path_type=Path, exists=True), help="Simulation only: the truth's folder.")
+@printed
+def judge(settings: Settings, day: datetime | None, truth: Path | None) -> Outcome:
+    """Measure on the judging day what the thresholds do, and write the report."""
+    run, bars = _plan(settings, day)
+    evaluation = judge_run(run, title=settings.clicks.path, truth=pq.read_table(truth) if truth else None)
+    bars.close()
+    page = write_report(run, evaluation)
+    return Outcome(f"{comparison(evaluation)}\n\nreport: {page}", msgspec.to_builtins(evaluation.networks))
+
+
+@click.command(short_help="Make the bundle and promote it to champion.")
+@settings_option
+@_day_option
+@click.option("--why", default="published by hand", show_default=True, help="The reason, for the history.")
+@printed
+def publish(settings: Settings, day: datetime | None, why: str) -> Outcome:
+    """Make the bundle of the last judged run, publish it in the registry and promote it to champion."""
+    run, bars = _plan(settings, day)
+    bundle = publish_run(run, read_evaluation(settings), SystemClock(), who=getpass.getuser(), why=why)
+    bars.close()
+    return _published(bundle, settings)
+
+
+def _published(bundle: Bundle, settings: Settings) -> Outcome:
+    return Outcome(f"champion: {bundle.id} in {settings.storage.registry}", {"bundle": bundle.id})
+
+
+@click.command(short_help="Run label to publish, the flow of one day.")
+@settings_option
+@_day_option
+@printed
+def daily(settings: Settings, day: datetime | None) -> Outcome:
+    """Label, backfill, train, calibrate, judge and publish."""
+    run, bars = _plan(settings, day)
+    label_clicks(run)
+    backfill_features(run)
+    train_networks(run)
+    calibrate_thresholds(run)
+    evaluation = judge_run(run, title=settings.clicks.path)
+    page = write_report(run, evaluation)
+    bundle = publish_run(run, evaluation, SystemClock(), who=getpass.getuser(), why="daily run")
+    bars.close()
+    document = {"bundle": bundle.id, "report": str(page), "networks": msgspec.to_builtins(evaluation.networks)}
+    return Outcome(f"{comparison(evaluation)}\n\n{_published(bundle, settings).text}\nreport: {page}", document)

@@ -1,0 +1,57 @@
+"""Commands of the logs: simulate, ingest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+from tabulate import tabulate
+
+from slidr.cli.options import Bars, Outcome, printed, settings_option
+from slidr.clock import SystemClock
+from slidr.ingest import ingest as ingest_log
+from slidr.lake.delta import Lake
+from slidr.settings import Settings
+from slidr.simulate.files import write_traffic
+from slidr.simulate.plan import Plan
+
+
+@click.command(short_help="Write a click log and a purchase log whose truth is known.")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--clicks", default=1_000_000, show_default=True, help="Clicks of the counted days, about.")
+@click.option("--days", default=9, show_default=True, help="Counted days, after thirty of burn-in.")
+@click.option("--seed", default=1, show_default=True, help="Same seed, same bytes.")
+@printed
+def simulate(folder: Path, clicks: int, days: int, seed: int) -> Outcome:
+    """Write simulated logs as Parquet files, a file a day, to FOLDER/clicks and FOLDER/purchases.
+
+    The truth goes to FOLDER/truth, which no stage of the flow reads; only `slidr judge --truth` may.
+    """
+    bars = Bars()
+    written = write_traffic(Plan(clicks=clicks, days=days), np.random.default_rng(seed), folder, bars)
+    bars.close()
+    return Outcome(tabulate(list(written.items()), tablefmt="plain", intfmt=","), written)
+
+
+@click.command(short_help="Read the logs through the door into the lake.")
+@settings_option
+@printed
+def ingest(settings: Settings) -> Outcome:
+    """Read the click log and the purchase log of the settings into the lake.
+
+    Rows that cannot be used are rejected, counted and shown; the days that the logs hold are replaced, so that
+    reading a log twice is as reading it once. Sources: talkingdata, weblog, table.
+    """
+    bars = Bars()
+    log = ingest_log(settings, Lake(settings.storage.lake), SystemClock(), bars.counting("ingest"))
+    bars.close()
+    document = {
+        "clicks": log.clicks.num_rows,
+        "purchases": log.purchases.num_rows,
+        "rejected": log.rejections.total,
+        "rejections": list(log.rejections.summary()),
+    }
+    lines = [f"{log.clicks.num_rows:,} clicks and {log.purchases.num_rows:,} purchases in {settings.storage.lake}"]
+    lines += [f"rejected: {line}" for line in log.rejections.summary()]
+    return Outcome("\n".join(lines), document)

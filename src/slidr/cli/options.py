@@ -1,0 +1,109 @@
+"""What the commands share: the settings file, output for people or machines, progress bars."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import click
+import msgspec
+from tqdm import tqdm
+
+from slidr.settings import Settings, read_settings
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Outcome(NamedTuple):
+    """What a command has to say: text for people, a document for machines."""
+
+    text: str
+    document: Any
+
+
+def settings_option(command: _Command) -> _Command:
+    """Add --settings, which gives the command `settings: Settings`."""
+
+    def read(context: click.Context, parameter: click.Parameter, value: Path) -> Settings:
+        del context, parameter
+        return read_settings(value)
+
+    return click.option(
+        "--settings",
+        type=click.Path(path_type=Path),
+        default=Path("slidr.toml"),
+        show_default=True,
+        callback=read,
+        help="The settings file.",
+    )(command)
+
+
+def printed(command: Callable[..., Outcome]) -> Callable[..., None]:
+    """Add --json, and print the command's outcome: as text, or as one JSON object on one line."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
+    @functools.wraps(command)
+    def run(*arguments: Any, as_json: bool, **options: Any) -> None:
+        outcome = command(*arguments, **options)
+        click.echo(msgspec.json.encode(outcome.document).decode() if as_json else outcome.text)
+
+    return run
+
+
+class Bars:
+    """Progress bars on the standard error, one a stage; a stage shorter than two seconds shows none.
+
+    An instance is the progress callback of the daily flow, and `counting` makes one that counts clicks.
+    """
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._bar: tqdm[Any] | None = None
+
+    def __call__(self, stage: str, share: float) -> None:
+        """Show how much of a stage is done."""
+        if stage != self._stage:
+            self.close()
+            self._stage = stage
+            self._bar = _bar(stage, 100, "%")
+        if self._bar is not None:
+            self._bar.update(100 * share - self._bar.n)
+            if share >= 1:
+                self.close()
+
+    def counting(self, stage: str, total: int | None = None) -> Callable[[int], None]:
+        """Return a callback that is told how many more clicks are done."""
+        self.close()
+        self._stage = stage
+        bar = self._bar = _bar(stage, total, " clicks")
+
+        def count(clicks: int) -> None:
+            bar.update(clicks)
+
+        return count
+
+    def close(self) -> None:
+        """End the bar on show."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar, self._stage = None, ""
+
+
+def _bar(stage: str, total: int | None, unit: str) -> tqdm[Any]:
+    percent = unit == "%"
+    form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}" if percent else None
+    return tqdm(
+        total=total,
+        desc=f"{stage:<16}",
+        unit=unit,
+        unit_scale=not percent,
+        bar_format=form,
+        delay=2,
+        leave=False,
+        file=sys.stderr,
+        # Silent where nobody watches.
+        disable=None,
+    )

@@ -1,0 +1,98 @@
+"""Commands of serving: bundles, promote, serve. They need no training or lake packages."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import msgspec
+from tabulate import tabulate
+
+from slidr.bundle import read_bundle
+from slidr.cli.options import Outcome, printed, settings_option
+from slidr.clock import SECOND, SystemClock
+from slidr.decide import read_champion
+from slidr.features.keys import Pseudonymiser, read_secret
+from slidr.registry import Registry
+from slidr.rules import prepare_rules
+from slidr.service.lifecycle import Parts
+from slidr.service.server import serve as serve_parts
+from slidr.settings import Settings
+
+
+@click.command(short_help="List the bundles and the champions' history.")
+@settings_option
+@printed
+def bundles(settings: Settings) -> Outcome:
+    """List the bundles of the registry and the history of champions, newest last."""
+    registry = Registry(settings.storage.registry)
+    history = registry.history()
+    champion = history[-1].bundle if history else None
+    listed = [{"bundle": identity, "champion": identity == champion} for identity in registry.ids()]
+    past = [
+        {
+            "number": entry.number,
+            "bundle": entry.bundle,
+            "at": datetime.fromtimestamp(entry.at / SECOND, UTC).isoformat(timespec="seconds"),
+            "who": entry.who,
+            "why": entry.why,
+        }
+        for entry in history
+    ]
+    text = f"{tabulate(listed, headers='keys')}\n\n{tabulate(past, headers='keys')}"
+    return Outcome(text, {"bundles": listed, "history": past})
+
+
+@click.command(short_help="Make a bundle the champion.")
+@settings_option
+@click.argument("bundle")
+@click.option("--why", required=True, help="The reason, for the history.")
+@printed
+def promote(settings: Settings, bundle: str, why: str) -> Outcome:
+    """Make BUNDLE the champion, once it has been fetched and has loaded exactly."""
+    registry = Registry(settings.storage.registry)
+    read_bundle(registry.fetch(bundle, Path(settings.storage.bundles)))
+    entry = registry.promote(bundle, at=SystemClock().now(), who=getpass.getuser(), why=why)
+    return Outcome(f"champion {entry.number}: {entry.bundle}", msgspec.to_builtins(entry))
+
+
+@click.command(short_help="Decide clicks over HTTP.")
+@settings_option
+@click.option("--host", help="Address to listen on, instead of the settings' one.")
+@click.option("--port", type=int, help="Port to listen on, instead of the settings' one; 0 takes a free one.")
+@click.option("--state", help="Snapshot of the feature state to start from, instead of the settings' one.")
+@click.option("--journal", help="Journal to keep, instead of the settings' one.")
+def serve(settings: Settings, host: str | None, port: int | None, state: str | None, journal: str | None) -> None:
+    """Decide clicks over HTTP with the champion of the registry, until SIGTERM or Ctrl-C.
+
+    POST a click, or an array of clicks, to /v1/decisions; the service answers once the decision is in its journal.
+    """
+    service = settings.service
+    settings = msgspec.structs.replace(
+        settings,
+        service=msgspec.structs.replace(
+            service, host=host or service.host, port=service.port if port is None else port
+        ),
+        storage=msgspec.structs.replace(
+            settings.storage,
+            state=_absolute(state) or settings.storage.state,
+            journal=_absolute(journal) or settings.storage.journal,
+        ),
+    )
+    bundle = read_champion(settings.storage.registry, Path(settings.storage.bundles))
+    pseudonymiser = Pseudonymiser(read_secret(Path(settings.storage.key_file)))
+    parts = Parts(settings, bundle, pseudonymiser, prepare_rules(settings.rules))
+
+    def announce(state: str, url: str) -> None:
+        # One line each on the standard output, so that who started the service can wait for it.
+        sys.stdout.write(f"slidr {state} {url} bundle {bundle.id}\n")
+        sys.stdout.flush()
+
+    serve_parts(parts, announce=announce)
+
+
+def _absolute(path: str | None) -> str | None:
+    return str(Path(path).absolute()) if path else None

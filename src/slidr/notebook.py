@@ -1,0 +1,231 @@
+"""The flow in a notebook: the stages as functions on tables, Arrow, Polars or pandas; what comes in goes out.
+
+log = slidr.read_log("clicks.parquet", "purchases.parquet")
+labels = slidr.label(log.clicks, log.purchases)
+rows = slidr.backfill(log.clicks)
+train, tune, _ = slidr.split(rows)
+network = slidr.fit(train, labels)
+thresholds = slidr.calibrate(network, tune, labels, log.clicks)
+bundle = slidr.make_bundle("bundles", network, thresholds)
+decisions = slidr.decider(bundle).decide([slidr.Click(click_id="1", time=now, ip="192.0.2.1")])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import narwhals as nw
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from narwhals.typing import IntoDataFrameT
+from numpy.typing import NDArray
+
+from slidr import extensions
+from slidr.bundle import Bundle, Contract, Parts, write_bundle
+from slidr.clock import Clock, SystemClock
+from slidr.daily.parts import slice_sample
+from slidr.decide import Decider
+from slidr.errors import LabelError
+from slidr.features.backfill import backfill as backfill_table
+from slidr.features.backfill import feature_rows
+from slidr.features.catalogue import Catalogue, default_catalogue
+from slidr.features.keys import Pseudonymiser
+from slidr.features.layout import compile_catalogue
+from slidr.features.store import EmbeddedStore
+from slidr.ingest import Log
+from slidr.ingest import read_log as read_logs
+from slidr.labels import label as label_clicks
+from slidr.labels import mature
+from slidr.model.scorer import Scorer
+from slidr.model.training import TrainingSet
+from slidr.model.weights import sample_weights
+from slidr.settings import FeaturesSettings, LabelsSettings, ModelSettings, Settings, parse_settings
+from slidr.tables import LabelReason, Threshold
+
+NO_SECRET = bytes(16)
+"""The key of a notebook's hashes: no secret. A service has a key of its own, made at its first run."""
+
+
+class Network(NamedTuple):
+    """A fitted network: its graph, and the features that it reads."""
+
+    graph: bytes
+    catalogue: Catalogue
+
+
+def _arrow(table: Any) -> pa.Table:
+    return nw.from_native(table, eager_only=True).to_arrow()
+
+
+def _like(example: IntoDataFrameT, table: pa.Table) -> IntoDataFrameT:
+    """Return an Arrow table as the library of the example has it."""
+    backend = nw.from_native(example, eager_only=True).implementation
+    found: IntoDataFrameT = nw.from_arrow(table, backend=backend).to_native()
+    return found
+
+
+def read_log(
+    clicks: str, purchases: str = "", *, source: str = "table", clock: Clock | None = None, **options: Any
+) -> Log:
+    """Read a click log and a purchase log through the door, as Arrow tables.
+
+    Args:
+        clicks: the click log: a file, a folder or an address.
+        purchases: the purchase log; empty where the click log tells of purchases.
+        source: the adapter: talkingdata, weblog or table.
+        clock: tells which times lie in the future; the machine's where None.
+        options: further keys of the settings' section [clicks], such as columns={"user": "customer_id"}.
+
+    Raises:
+        SettingsError, SourceError, TableError: as `slidr.ingest.read_log`.
+    """
+    settings = parse_settings(
+        {"clicks": {"path": clicks, "source": source, **options}, "purchases": {"path": purchases}}
+    )
+    return read_logs(settings, clock or SystemClock())
+
+
+def label(
+    clicks: IntoDataFrameT, purchases: Any, *, as_of: int | None = None, final: bool = False, **options: Any
+) -> IntoDataFrameT:
+    """Return LABELS of clicks.
+
+    Args:
+        clicks: a table with the columns of CLICKS.
+        purchases: a table with the columns of PURCHASES.
+        as_of: purchases up to here are known, microseconds UTC; all of them where None.
+        final: the log tells the last word on purchases.
+        options: keys of the settings' section [labels], such as rfm=False.
+
+    Raises:
+        LabelError: no purchase is known.
+    """
+    bought = _arrow(purchases)
+    settings = msgspec.convert(options, LabelsSettings)
+    end = SystemClock().now() if as_of is None else as_of
+    return _like(clicks, label_clicks(_arrow(clicks), bought, as_of=end, settings=settings, final=final))
+
+
+def backfill(
+    clicks: IntoDataFrameT, *, secret: bytes = NO_SECRET, catalogue: Catalogue | None = None
+) -> IntoDataFrameT:
+    """Return FEATURES of clicks in the order of the table, which must be that of time."""
+    chosen = catalogue or default_catalogue(FeaturesSettings())
+    return _like(clicks, backfill_table(_arrow(clicks), chosen, Pseudonymiser(secret)))
+
+
+def split(
+    table: IntoDataFrameT, train: float = 0.6, calibrate: float = 0.2
+) -> tuple[IntoDataFrameT, IntoDataFrameT, IntoDataFrameT]:
+    """Cut a table that is in the order of time into parts to train on, to calibrate on, and to judge on."""
+    rows = nw.from_native(table, eager_only=True)
+    first, second = int(len(rows) * train), int(len(rows) * (train + calibrate))
+    return rows[:first].to_native(), rows[first:second].to_native(), rows[second:].to_native()
+
+
+def fit(
+    rows: Any,
+    labels: Any,
+    *,
+    network: str = "three_layer",
+    catalogue: Catalogue | None = None,
+    generator: np.random.Generator | None = None,
+    **options: Any,
+) -> Network:
+    """Fit a network to rows of FEATURES; labels are matched by click_id, and unripe ones are left out.
+
+    Args:
+        rows: a FEATURES table.
+        labels: a LABELS table that holds the clicks of the rows.
+        network: three_layer, logistic or velocity.
+        catalogue: the catalogue that the rows were made with; the default one where None.
+        generator: draws initial weights and the order of clicks; one of seed 1 where None.
+        options: keys of the settings' section [model], such as widths=(64, 32, 16).
+
+    Raises:
+        TrainingError: the rows cannot be learned from.
+    """
+    chosen = catalogue or default_catalogue(FeaturesSettings())
+    settings = msgspec.convert(options, ModelSettings)
+    names = tuple(feature.name for feature in chosen)
+    table = _arrow(rows)
+    found = _matched(labels, table, "labels")
+    ripe = mature(found)
+    matrix = feature_rows(table, names)[ripe]
+    human = found["human"].to_numpy()[ripe]
+    logged_in = matrix[:, names.index("logged_in")] > 0
+    times = table["time"].cast(pa.int64()).to_numpy()[ripe]
+    weights = sample_weights(times, logged_in, human, cap=settings.weight_cap)
+    module = extensions.load("slidr.model.networks", network)
+    graph = module.fit(TrainingSet(matrix, human, weights, names), settings, generator or np.random.default_rng(1))
+    return Network(graph, chosen)
+
+
+def calibrate(
+    network: Network,
+    rows: Any,
+    labels: Any,
+    clicks: Any,
+    *,
+    slices: Sequence[str] = ("device", "logged_in"),
+    **options: Any,
+) -> tuple[Threshold, ...]:
+    """Return the thresholds that keep the budget on rows which the network has not seen.
+
+    Args:
+        network: what `fit` returned.
+        rows: a FEATURES table.
+        labels: a LABELS table that holds the clicks of the rows.
+        clicks: a CLICKS table that holds them.
+        slices: columns of the clicks that slice the traffic, coarse to fine.
+        options: keys of the settings' section [calibration], such as fpr_budget=0.01; and minimum_purchases.
+
+    Raises:
+        CalibrationError: no purchases, or no thresholds keep the budget.
+    """
+    minimum = options.pop("minimum_purchases", Settings().slices.minimum_purchases)
+    settings = parse_settings({"calibration": options}).calibration
+    table = _arrow(rows)
+    found, made = _matched(labels, table, "labels"), _matched(clicks, table, "clicks")
+    scores = Scorer(network.graph).score(feature_rows(table, tuple(feature.name for feature in network.catalogue)))
+    purchased: NDArray[np.bool_] = pc.equal(found["reason"], LabelReason.PURCHASE.value).to_numpy()
+    sample = slice_sample(made, scores, purchased, tuple(slices), settings.busy_clicks)
+    thresholds: tuple[Threshold, ...] = extensions.load("slidr.calibration", settings.method).calibrate(
+        sample, settings, minimum
+    )
+    return thresholds
+
+
+def _matched(table: Any, rows: pa.Table, name: str) -> pa.Table:
+    """Return the rows of a table in the order of the click_ids of another."""
+    found = _arrow(table)
+    places = pc.index_in(rows["click_id"], found["click_id"].combine_chunks())
+    if places.null_count:
+        raise LabelError(f"{name} lacks {places.null_count} of {rows.num_rows} clicks; make it from the same log")
+    return found.take(places)
+
+
+def make_bundle(
+    folder: str | Path,
+    network: Network,
+    thresholds: tuple[Threshold, ...],
+    *,
+    slices: Sequence[str] = ("device", "logged_in"),
+    secret: bytes = NO_SECRET,
+    clock: Clock | None = None,
+) -> Bundle:
+    """Write a bundle into a folder and return it as it loads."""
+    contract = Contract(tuple(slices), "address", Pseudonymiser(secret).fingerprint)
+    parts = Parts(catalogue=network.catalogue, graph=network.graph, thresholds=thresholds, contract=contract)
+    now = (clock or SystemClock()).now()
+    return write_bundle(Path(folder), parts, created_at=now, version=version("slidr"))
+
+
+def decider(bundle: Bundle, *, secret: bytes = NO_SECRET) -> Decider:
+    """Return a decider with a cold store: the first clicks it is given have no past."""
+    return Decider(bundle, EmbeddedStore(compile_catalogue(bundle.catalogue)), Pseudonymiser(secret))

@@ -1,0 +1,54 @@
+"""Warming: every kernel that a request may need is compiled before the first one, on state that is thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from slidr.bundle import Bundle
+from slidr.decide import Decider
+from slidr.features.clicks import ClickBatch
+from slidr.features.keys import Pseudonymiser
+from slidr.features.layout import Layout, compile_catalogue
+from slidr.features.store import EmbeddedStore
+from slidr.rules import ListRule
+
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+_CLICKS = 4096  # more than a fresh store has room for, so that growth is compiled too
+
+
+def warm_up(bundle: Bundle, pseudonymiser: Pseudonymiser, rules: Sequence[ListRule], most_at_once: int) -> None:
+    """Decide made-up clicks with a decider of its own: alone, in twos and in full batches, repeats among them."""
+    layout = compile_catalogue(bundle.catalogue)
+    store = EmbeddedStore(layout)
+    store.fold(_strangers(layout))
+    for block in store.blocks:
+        block.evict(block.latest + 1)
+    decider = Decider(bundle, store, pseudonymiser, rules)
+    for size in (1, 2, most_at_once, 1):
+        decider.decide(
+            [
+                decider.click(
+                    click_id=f"warm-up {place}",
+                    time=_START + timedelta(seconds=place),
+                    user=f"user {place % 7}",
+                    session=f"session {place % 5}",
+                    ip=f"192.0.2.{place % 200}",
+                    user_agent="warm-up",
+                    logged_in=place % 2 == 0,
+                )
+                for place in range(size)
+            ]
+        )
+
+
+def _strangers(layout: Layout) -> ClickBatch:
+    """Return clicks of which every one is of new entities, but for the first one's, which see many values."""
+    numbers = np.arange(1, _CLICKS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    keys = np.tile(numbers, (len(layout.keys), 1))
+    for row in range(len(layout.keys)):
+        keys[row, row :: len(layout.keys) + 1] = numbers[0]
+    times = np.arange(_CLICKS, dtype=np.int64) * 1_000_000 + 1
+    return ClickBatch(numbers, times, np.zeros(_CLICKS, np.int8), keys)
