@@ -70,7 +70,7 @@ class SlicesSettings(Section, frozen=True):
     ] = ("device", "logged_in")
     minimum_purchases: Annotated[
         int, Meta(ge=1, description="purchasing clicks below which a slice borrows its parent's threshold")
-    ] = 100
+    ] = 500
 
 
 class FeaturesSettings(Section, frozen=True):

@@ -99,10 +99,13 @@ def train_networks(run: Run) -> dict[str, bytes]:
         )
         (folder / f"{name}.onnx").write_bytes(graphs[name])
     scorer = Scorer(graphs[NETWORK])
+    written = []
     for span in (run.split.calibrate, run.split.judge):
         scored = read_part(run, span)
         columns = {"click_id": scored.clicks["click_id"], "time": scored.clicks["time"]}
-        run.lake.write(SCORES, pa.table(columns | {"score": pa.array(scorer.score(scored.rows))}))
+        written.append(pa.table(columns | {"score": pa.array(scorer.score(scored.rows))}))
+    # In one write, for both parts may lie in one day, and a write replaces the days that it holds.
+    run.lake.write(SCORES, pa.concat_tables(written))
     run.progress("train", 1)
     return graphs
 
