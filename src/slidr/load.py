@@ -109,7 +109,7 @@ class _Run:
         self._start = 0.0
         self._awaited = False
         self._idle: deque[_Connection] = deque()
-        self._open = 0
+        self._open: set[_Connection] = set()
         self._reconnecting: set[asyncio.Task[None]] = set()
 
     async def drive(self, host: str, port: int, connections: int, patience: float) -> Replay:
@@ -131,8 +131,7 @@ class _Run:
         finally:
             watch.cancel()
             self._progress = None
-            for connection in self._idle:
-                connection.close()
+            await self._hang_up()
         return Replay(
             np.array(self.statuses, np.int16),
             self.bodies,
@@ -140,10 +139,18 @@ class _Run:
             time.perf_counter() - self._start,
         )
 
+    async def _hang_up(self) -> None:
+        for task in self._reconnecting:
+            task.cancel()
+        await asyncio.gather(*self._reconnecting, return_exceptions=True)
+        for connection in self._open:
+            connection.close()
+        await asyncio.gather(*(connection.closed for connection in self._open))
+
     async def _connect(self) -> None:
         creating = self._loop.create_connection(lambda: _Connection(self), *self._address)
         _, connection = await asyncio.wait_for(creating, _CONNECTING)
-        self._open += 1
+        self._open.add(connection)
         self._idle.append(connection)
 
     async def _watch(self, patience: float) -> None:
@@ -199,7 +206,7 @@ class _Run:
 
     def lose(self, connection: _Connection, request: int | None) -> None:
         """Give up the request of a connection that ended, and open another connection."""
-        self._open -= 1
+        self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
         if request is not None:
@@ -213,7 +220,7 @@ class _Run:
         try:
             await self._connect()
         except OSError:
-            if self._open == 0 and not self._done.done():
+            if not self._open and not self._done.done():
                 self._done.set_result(None)  # The service is gone: what is not answered stays unanswered.
         else:
             self._send()
@@ -240,13 +247,14 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def send(self, request: int, content: bytes, since: float) -> None:
         self._request, self.since = request, since
         self._transport.write(content)
 
     def close(self) -> None:
-        self._transport.close()
+        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         received = self._received + data if self._received else data
@@ -271,6 +279,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 the name and the argument are asyncio's
         self._received = b""
         request, self._request = self._request, None
+        self.closed.set_result(None)
         self._run.lose(self, request)
 
 
