@@ -307,7 +307,6 @@ def describe() -> str:
 
 def _described(section: type[Section]) -> list[str]:
     """Return the lines of the plain keys of a section."""
-    hints = get_type_hints(section, include_extras=True)
     lines = []
     for field in msgspec.structs.fields(section):
         default = field.default
@@ -315,10 +314,15 @@ def _described(section: type[Section]) -> list[str]:
             continue
         if default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
             default = field.default_factory()
-        notes = [note for note in getattr(hints[field.name], "__metadata__", ()) if isinstance(note, Meta)]
-        meaning = "; ".join(note.description for note in notes if note.description)
-        lines += [f"# {meaning}", f"# {field.name} = {_toml(default)}"]
+        lines += [f"# {meaning_of(section, field.name)}", f"# {field.name} = {_toml(default)}"]
     return lines
+
+
+def meaning_of(section: type[Section], key: str) -> str:
+    """Return what a key of a section means, as it is declared."""
+    hint = get_type_hints(section, include_extras=True)[key]
+    notes = [note for note in getattr(hint, "__metadata__", ()) if isinstance(note, Meta)]
+    return "; ".join(note.description for note in notes if note.description)
 
 
 def write_document(document: dict[str, dict[str, Any]]) -> str:
