@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+
+from slidr.service.metrics import Metrics
+from slidr.tables import Verdict
+
+
+def test_decisions_are_counted_by_verdict_and_slice() -> None:
+    """A batch adds to the counters of its verdicts and slices, and unmeasurable clicks to that of their cause."""
+    metrics = Metrics()
+    for _ in range(2):
+        metrics.decided(
+            [
+                (Verdict.VALID, "all", ()),
+                (Verdict.VALID, "all", ()),
+                (Verdict.UNMEASURABLE, "device=app", ("no_identifiers",)),
+            ]
+        )
+    text = metrics.exposition().decode()
+    assert 'slidr_decisions_total{slice="all",verdict="valid"} 4.0' in text
+    assert 'slidr_decisions_total{slice="device=app",verdict="unmeasurable"} 2.0' in text
+    assert 'slidr_unmeasurable_total{cause="no_identifiers"} 2.0' in text
+
+
+def test_gauges_are_read_when_somebody_asks() -> None:
+    """Queue and entities show what they are at the time of the question."""
+    metrics, waiting = Metrics(), [3]
+    metrics.watch(queue=lambda: waiting[0], entities=lambda: 7)
+    assert b"slidr_queue_clicks 3.0" in metrics.exposition()
+    waiting[0] = 5
+    assert b"slidr_queue_clicks 5.0" in metrics.exposition()
+    assert b"slidr_live_entities 7.0" in metrics.exposition()
+
+
+def test_only_the_serving_bundle_is_named() -> None:
+    """When another bundle takes over, the one before is no longer shown."""
+    metrics = Metrics()
+    metrics.serving("b1")
+    metrics.serving("b2")
+    text = metrics.exposition().decode()
+    assert 'slidr_bundle_info{bundle="b2"} 1.0' in text
+    assert "b1" not in text
+
+
+def test_two_services_do_not_share_metrics() -> None:
+    """Each has a registry of its own, or the one it is given."""
+    registry = CollectorRegistry()
+    one, two = Metrics(registry), Metrics()
+    one.request("200").inc()
+    assert registry.get_sample_value("slidr_requests_total", {"status": "200"}) == 1.0
+    assert b'status="200"' not in two.exposition()
