@@ -292,7 +292,7 @@ class EmbeddedStore:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             about = json.loads(arrays.pop("about").tobytes())
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as fault:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
             raise FeatureError(f"{path} is not a snapshot of feature state: {fault}") from None
         if about["version"] != _SNAPSHOT_VERSION or about["fingerprint"] != fingerprint:
             raise FeatureError(
