@@ -7,7 +7,7 @@
     data.json         tables, versions and days that the bundle was made from
     guardrails.json   what checked it before it was published
     metrics.json      what was measured on the calibration day and on the judging day
-    manifest.json     identity and the SHA-256 of every file above; written last
+    manifest.json     identity, the SHA-256 of every file above and a check of its own; written last
 
 Nothing in it is executable: no pickle, no code.
 """
@@ -15,6 +15,7 @@ Nothing in it is executable: no pickle, no code.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import secrets
 from pathlib import Path
@@ -48,13 +49,20 @@ class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Identity of a bundle and the SHA-256 of each of its files."""
+    """Identity of a bundle, the SHA-256 of each of its files, and that of the manifest without it."""
 
     format: int
     slidr: str
     id: str
     created_at: int
     files: dict[str, str]
+    check: str = ""
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What the manifest of every format has."""
+
+    format: int
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -101,7 +109,7 @@ def write_bundle(folder: Path, parts: Parts, *, created_at: int, version: str) -
     contents = {
         "catalogue.json": encode_catalogue(parts.catalogue),
         "network.onnx": parts.graph,
-        "thresholds.json": _json(parts.thresholds),
+        "thresholds.json": _json([_written(threshold) for threshold in parts.thresholds]),
         "contract.json": _json(parts.contract),
         "data.json": _json(parts.data),
         "guardrails.json": _json(parts.guardrails),
@@ -109,7 +117,7 @@ def write_bundle(folder: Path, parts: Parts, *, created_at: int, version: str) -
     }
     files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     identity = hashlib.sha256(_json(files)).hexdigest()[:16]
-    manifest = Manifest(FORMAT, version, identity, created_at, files)
+    manifest = _checked(Manifest(FORMAT, version, identity, created_at, files))
     place = folder / identity
     if not (place / MANIFEST).exists():
         part = folder / f".{identity}.{secrets.token_hex(4)}"
@@ -130,9 +138,15 @@ def read_bundle(folder: Path) -> Bundle:
     Raises:
         BundleError: a file is missing, superfluous, changed or of a newer format; the message names the file.
     """
-    manifest = _decode(_read(folder, MANIFEST), Manifest, folder, MANIFEST)
-    if manifest.format != FORMAT:
-        raise BundleError(f"{folder} has format {manifest.format}; this slidr reads format {FORMAT}: upgrade slidr")
+    written = _read(folder, MANIFEST)
+    head = _decode(written, _Head, folder, MANIFEST)
+    if head.format != FORMAT:
+        raise BundleError(
+            f"{folder}/{MANIFEST} has format {head.format}; this slidr reads format {FORMAT}: upgrade slidr"
+        )
+    manifest = _decode(written, Manifest, folder, MANIFEST)
+    if written != _json(_checked(manifest)):
+        raise BundleError(f"{folder}/{MANIFEST} was changed: its check does not fit; fetch the bundle again")
     if set(manifest.files) != set(_FILES):
         raise BundleError(f"{folder}/{MANIFEST} lists {sorted(manifest.files)}; a bundle holds {sorted(_FILES)}")
     found = {path.name for path in folder.iterdir()}
@@ -156,7 +170,7 @@ def read_bundle(folder: Path) -> Bundle:
         manifest.id,
         catalogue,
         contents["network.onnx"],
-        _decode(contents["thresholds.json"], tuple[Threshold, ...], folder, "thresholds.json"),
+        _decode(contents["thresholds.json"], tuple[Threshold, ...], folder, "thresholds.json", strict=False),
         _decode(contents["contract.json"], Contract, folder, "contract.json"),
         _decode(contents["data.json"], dict[str, Any], folder, "data.json"),
         _decode(contents["guardrails.json"], tuple[dict[str, Any], ...], folder, "guardrails.json"),
@@ -183,8 +197,20 @@ def _read(folder: Path, name: str) -> bytes:
         raise BundleError(f"{folder}/{name} cannot be read: {fault.strerror or fault}") from None
 
 
-def _decode(content: bytes, kind: Any, folder: Path, name: str) -> Any:
+def _checked(manifest: Manifest) -> Manifest:
+    """Return the manifest with its check."""
+    bare = msgspec.structs.replace(manifest, check="")
+    return msgspec.structs.replace(bare, check=hashlib.sha256(_json(bare)).hexdigest())
+
+
+def _written(threshold: Threshold) -> dict[str, Any]:
+    """Return a threshold as JSON can have it: an infinite one, which never invalidates, as a word."""
+    document: dict[str, Any] = msgspec.to_builtins(threshold)
+    return document if math.isfinite(threshold.threshold) else document | {"threshold": str(threshold.threshold)}
+
+
+def _decode(content: bytes, kind: Any, folder: Path, name: str, *, strict: bool = True) -> Any:
     try:
-        return msgspec.json.decode(content, type=kind)
+        return msgspec.json.decode(content, type=kind, strict=strict)
     except msgspec.MsgspecError as fault:
         raise BundleError(f"{folder}/{name} is not what a bundle holds: {fault}") from None
