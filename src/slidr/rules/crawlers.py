@@ -30,14 +30,7 @@ def prepare(settings: RulesSettings) -> ListRule:
         SettingsError: the file cannot be read, or a pattern is not a regular expression.
     """
     patterns = _read(Path(settings.crawlers)) if settings.crawlers else _BUILT_IN
-    for line, pattern in enumerate(patterns, 1):
-        try:
-            re.compile(pattern)
-        except re.error as fault:
-            raise SettingsError(
-                f"rules.crawlers = {settings.crawlers!r}: pattern {line}, {pattern!r}, is not one: {fault}"
-            ) from None
-    search = re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE).search
+    search = _compiled(patterns, settings.crawlers).search
 
     @lru_cache(maxsize=1 << 16)
     def names_a_crawler(user_agent: str) -> bool:
@@ -52,6 +45,28 @@ def prepare(settings: RulesSettings) -> ListRule:
 
     version = hashlib.sha256("\n".join(patterns).encode()).hexdigest()[:12]
     return ListRule("crawlers", version, ("user_agent",), hits)
+
+
+def _compiled(patterns: tuple[str, ...], path: str) -> re.Pattern[str]:
+    """Return one expression that matches where any of the patterns does."""
+    for number, pattern in enumerate(patterns, 1):
+        try:
+            # Alone, for `a)|(b` is one only in brackets; and in brackets, where no flags may stand.
+            for written in (pattern, f"(?:{pattern})"):
+                re.compile(written, re.IGNORECASE)
+        except re.error as fault:
+            raise SettingsError(
+                f"rules.crawlers = {path!r}: pattern {number}, {pattern!r}, is not one: {fault}"
+            ) from None
+    if not all(patterns):
+        # An empty pattern, and a list without one, match every user agent.
+        raise SettingsError(f"rules.crawlers = {path!r}: pattern {patterns.index('') + 1} is empty; remove it")
+    if not patterns:
+        raise SettingsError(f"rules.crawlers = {path!r} holds no pattern; leave the key out for the built-in list")
+    try:
+        return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+    except re.error as fault:
+        raise SettingsError(f"rules.crawlers = {path!r}: the patterns cannot stand side by side: {fault}") from None
 
 
 def _read(path: Path) -> tuple[str, ...]:
