@@ -205,13 +205,15 @@ class Decider:
         slices, thresholds = [], np.empty(clicks, np.float32)
         known = self._slices
         for place, values in enumerate(zip(*(attributes[column] for column in columns), strict=True)):
-            entry = known.get(values)
+            # True and 1 are equal and name different slices.
+            key = (*values, *map(type, values))
+            entry = known.get(key)
             if entry is None:
                 path = next(path for path in ancestors(slice_path(columns, values)) if path in self._thresholds)
                 entry = (path, self._thresholds[path])
                 # Values come from outside: what is remembered of them is bounded.
                 if len(known) < _MOST_SLICES:
-                    known[values] = entry
+                    known[key] = entry
             slices.append(entry[0])
             thresholds[place] = entry[1]
         return slices, thresholds

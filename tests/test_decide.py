@@ -1,0 +1,243 @@
+"""The one decision path: threshold, slices, lists, repeats, and the same bits from every side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests import small
+
+from slidr.bundle import Bundle, Parts, write_bundle
+from slidr.clock import HOUR, MINUTE
+from slidr.daily.batch import decide_table
+from slidr.decide import MODEL, NO_IDENTIFIERS, Decider, Decisions, read_champion
+from slidr.errors import BundleError, RegistryError
+from slidr.features.clicks import Click, click_type
+from slidr.features.keys import Pseudonymiser
+from slidr.features.layout import compile_catalogue
+from slidr.features.store import EmbeddedStore
+from slidr.registry import Registry
+from slidr.rules import prepare_rules
+from slidr.settings import RulesSettings
+from slidr.tables import Threshold, Verdict
+
+RULES = prepare_rules(RulesSettings())
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle with an untrained network."""
+    return write_bundle(tmp_path_factory.mktemp("bundles"), small.parts(), created_at=0, version="0")
+
+
+def decider_of(bundle: Bundle) -> Decider:
+    """Return a decider over a cold store."""
+    store = EmbeddedStore(compile_catalogue(bundle.catalogue))
+    return Decider(bundle, store, Pseudonymiser(small.SECRET), RULES)
+
+
+def with_thresholds(bundle: Bundle, *thresholds: Threshold, columns: Sequence[str] = ("device", "logged_in")) -> Bundle:
+    """Return the bundle with other thresholds and slices."""
+    contract = msgspec.structs.replace(bundle.contract, slice_columns=tuple(columns))
+    return msgspec.structs.replace(bundle, thresholds=thresholds, contract=contract)
+
+
+def click(place: int = 0, kind: type[Click] = Click, /, **fields: Any) -> Click:
+    """Return a click of ada's in a browser, some of its fields replaced."""
+    document = {
+        "click_id": f"c{place}",
+        "time": small.START.isoformat(),
+        "user": "ada",
+        "session": "s",
+        "ip": "192.0.2.1",
+        "user_agent": small.BROWSER,
+        "device": "mobile",
+        "logged_in": True,
+    }
+    return msgspec.convert(document | fields, kind)
+
+
+def decide_one(bundle: Bundle, one: Click) -> Decisions:
+    """Return the decision of one click over a cold store."""
+    return decider_of(bundle).decide([one])
+
+
+def test_only_a_greater_score_invalidates(bundle: Bundle) -> None:
+    """A score equal to the threshold, in float32, is valid; one float32 above it is invalid."""
+    score = float(decide_one(bundle, click()).scores[0])
+    assert 0 < score < 1
+    equal = decide_one(with_thresholds(bundle, small.threshold("all", score)), click())
+    assert equal.verdicts == [Verdict.VALID]
+    assert equal.reasons == [()]
+    below = float(np.nextafter(np.float32(score), np.float32(0)))
+    above = decide_one(with_thresholds(bundle, small.threshold("all", below)), click())
+    assert above.verdicts == [Verdict.INVALID_SOPHISTICATED]
+    assert above.reasons == [(MODEL,)]
+
+
+def test_an_infinite_threshold_never_invalidates(bundle: Bundle) -> None:
+    """Under +inf every click that reaches the model is valid, and under a negative one none is."""
+    clicks = small.random_clicks(200, seed=1)
+    for value, verdict in ((math.inf, Verdict.VALID), (-1.0, Verdict.INVALID_SOPHISTICATED)):
+        found = decider_of(with_thresholds(bundle, small.threshold("all", value))).decide(clicks)
+        asked = ~np.isnan(found.scores)
+        assert {found.verdicts[place] for place in np.flatnonzero(asked)} == {verdict}
+
+
+def test_a_slice_takes_its_nearest_ancestor(bundle: Bundle) -> None:
+    """The deepest calibrated slice decides; an unseen value goes to the slice above, up to all."""
+    known = with_thresholds(
+        bundle,
+        small.threshold("all", 0.1),
+        small.threshold("device=mobile", 0.2),
+        small.threshold("device=mobile/logged_in=true", 0.3),
+        small.threshold("device=null", 0.4),
+    )
+    found = decider_of(known).decide([
+        click(0),
+        click(1, logged_in=False),
+        click(2, logged_in=None),
+        click(3, device="watch"),
+        click(4, device=None),
+        click(5, device="mobile/logged_in=true"),
+        click(6),
+    ])  # fmt: skip
+    assert found.slices == [
+        "device=mobile/logged_in=true", "device=mobile", "device=mobile", "all", "device=null", "all",
+        "device=mobile/logged_in=true",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(found.thresholds, np.array([0.3, 0.2, 0.2, 0.1, 0.4, 0.1, 0.3], np.float32))
+
+
+def test_slices_of_further_columns(bundle: Bundle) -> None:
+    """A column that is not ours can slice, and values that Python calls equal keep their own slices."""
+    known = with_thresholds(
+        bundle,
+        small.threshold("all", 0.1),
+        small.threshold("tier=true", 0.2),
+        small.threshold("tier=1", 0.3),
+        small.threshold("tier=1.0", 0.4),
+        columns=["tier"],
+    )
+    kind = click_type(("tier",))
+    clicks = [click(place, kind, tier=tier) for place, tier in enumerate([True, 1, 1.0, "1", None])]
+    assert decider_of(known).decide(clicks).slices == ["tier=true", "tier=1", "tier=1.0", "tier=1", "all"]
+
+
+def test_no_slice_columns_mean_one_threshold(bundle: Bundle) -> None:
+    """Without slice columns every click stands under all."""
+    found = decide_one(with_thresholds(bundle, small.threshold("all", 0.5), columns=()), click())
+    assert (found.slices, found.thresholds.tolist()) == (["all"], [0.5])
+
+
+def test_a_list_hit_is_general(bundle: Bundle) -> None:
+    """A crawler that says so is invalid by list, names it, and is not scored; it is folded all the same."""
+    decider = decider_of(bundle)
+    found = decider.decide([click(0, user_agent="Googlebot/2.1"), click(1)])
+    decision = found.at(0)
+    assert decision.verdict is Verdict.INVALID_GENERAL
+    assert decision.reasons == decision.lists == ("crawlers",)
+    assert decision.score is decision.threshold is None
+    assert found.at(1).verdict is not Verdict.INVALID_GENERAL
+    assert found.rows[1, decider.layout.names.index("clicks_user_1m")] == 2
+
+
+def test_no_identifiers_cannot_be_measured(bundle: Bundle) -> None:
+    """A click without user, session and ip is unmeasurable, never silently valid; any one of them suffices."""
+    nobody: dict[str, Any] = {"user": None, "session": None, "ip": None}
+    decision = decide_one(bundle, click(**nobody)).at(0)
+    assert (decision.verdict, decision.reasons) == (Verdict.UNMEASURABLE, (NO_IDENTIFIERS,))
+    assert decision.score is decision.threshold is None
+    for name, value in (("user", "ada"), ("session", "s"), ("ip", "192.0.2.1")):
+        assert decide_one(bundle, click(**{**nobody, name: value})).at(0).score is not None
+    listed = decide_one(bundle, click(**nobody, user_agent="Googlebot")).at(0)
+    assert listed.verdict is Verdict.INVALID_GENERAL
+
+
+def test_a_repeat_is_not_counted_again(bundle: Bundle) -> None:
+    """A click_id seen within the hour has its original's sequence and no row; an hour later it is a new click."""
+    decider = decider_of(bundle)
+    first = decider.decide([click(0), click(1)])
+    again = decider.decide([click(0), click(2)])
+    assert (first.sequences.tolist(), first.repeats.tolist()) == ([0, 1], [False, False])
+    assert (again.sequences.tolist(), again.repeats.tolist()) == ([0, 2], [True, False])
+    assert not again.rows[0].any()
+    assert again.at(0).score is None
+    assert again.rows[1, decider.layout.names.index("clicks_user_1m")] == 3
+    late = small.START.timestamp() * 1e6 + HOUR + MINUTE
+    later = decider.decide([click(0, time=small.START.fromtimestamp(late / 1e6, small.START.tzinfo).isoformat())])
+    assert (later.sequences.tolist(), later.repeats.tolist()) == ([3], [False])
+
+
+def assert_same(one: Decisions, other: Decisions, places: slice) -> None:
+    """Assert that decisions are equal to the last bit; the second are those of some places of the first."""
+    for name in ("rows", "sequences", "repeats", "scores", "thresholds"):
+        assert getattr(one, name)[places].tobytes() == getattr(other, name).tobytes(), name
+    for name in ("click_ids", "slices", "verdicts", "reasons", "lists"):
+        assert getattr(one, name)[places] == getattr(other, name), name
+    assert one.batch.take(places).keys.tobytes() == other.batch.keys.tobytes()
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 400), st.integers(1, 100))
+def test_requests_and_tables_decide_alike(bundle: Bundle, seed: int, count: int, size: int) -> None:
+    """Clicks as requests in batches of any size, and as one table, give the same decisions bit for bit, rows too."""
+    clicks = small.random_clicks(count, seed)
+    (whole,) = decide_table(decider_of(bundle), small.table_of(clicks))
+    live = decider_of(bundle)
+    for start in range(0, count, size):
+        places = slice(start, min(start + size, count))
+        assert_same(whole, live.decide(clicks[places]), places)
+
+
+def test_a_decision_reads_as_its_columns(bundle: Bundle) -> None:
+    """One decision is one row of the columns."""
+    found = decide_one(bundle, click())
+    decision = found.at(0)
+    assert (decision.click_id, decision.bundle, decision.sequence) == ("c0", bundle.id, 0)
+    assert (decision.slice, decision.threshold) == ("device=mobile", 0.25)
+    assert decision.score == found.scores[0]
+
+
+def test_no_clicks_no_decisions(bundle: Bundle) -> None:
+    """An empty request is decided too."""
+    assert decider_of(bundle).decide([]).verdicts == []
+
+
+def test_another_secret_key_is_refused(bundle: Bundle) -> None:
+    """State and hashes of another key would silently read as strangers."""
+    store = EmbeddedStore(compile_catalogue(bundle.catalogue))
+    with pytest.raises(BundleError, match=r"was made with the secret key .* use the key file of the training"):
+        Decider(bundle, store, Pseudonymiser(bytes(16)))
+
+
+def test_a_network_of_other_features_is_refused(bundle: Bundle) -> None:
+    """Network and catalogue must name the same features in the same order."""
+    other = msgspec.structs.replace(bundle, catalogue=bundle.catalogue[::-1])
+    with pytest.raises(BundleError, match="reads other features than the catalogue declares"):
+        decider_of(other)
+
+
+def test_a_bundle_without_a_root_threshold_is_refused(bundle: Bundle) -> None:
+    """Unseen slices need the threshold of all."""
+    with pytest.raises(BundleError, match="sets none for 'all'"):
+        decider_of(with_thresholds(bundle, small.threshold("device=mobile", 0.5)))
+
+
+def test_the_champion_is_fetched_and_checked(tmp_path: Path) -> None:
+    """A registry without a champion says what to run; with one, its bundle comes as it was made."""
+    registry = Registry(tmp_path / "registry")
+    with pytest.raises(RegistryError, match="has no champion; run `slidr daily`"):
+        read_champion(str(tmp_path / "registry"), tmp_path / "cache")
+    parts: Parts = small.parts()
+    made = write_bundle(tmp_path / "made", parts, created_at=0, version="0")
+    registry.publish(tmp_path / "made" / made.id)
+    registry.promote(made.id, at=1, who="tests", why="because")
+    assert read_champion(str(tmp_path / "registry"), tmp_path / "cache") == made
