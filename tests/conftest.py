@@ -1,0 +1,32 @@
+"""What tests of several packages share: the real data, and one learned run of the whole flow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.learned import Learned, learn
+
+BESIDE = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def data() -> Path:
+    """The folder of real logs; a test that needs it is skipped by name where it is absent."""
+    folder = Path(os.environ.get("SLIDR_DATA") or BESIDE)
+    if not folder.is_dir():
+        pytest.skip(f"real data absent: {folder} is no folder; set SLIDR_DATA")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_key_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret key in the environment of who runs the tests must not reach them."""
+    monkeypatch.delenv("SLIDR_KEY", raising=False)
+
+
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Learned:
+    """A small simulated log through every stage; no test writes to it."""
+    return learn(tmp_path_factory.mktemp("learned"))
