@@ -62,7 +62,11 @@ def promote(settings: Settings, bundle: str, why: str) -> Outcome:
 @click.command(short_help="Decide clicks over HTTP.")
 @settings_option
 @click.option("--host", help="Address to listen on, instead of the settings' one.")
-@click.option("--port", type=int, help="Port to listen on, instead of the settings' one; 0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    help="Port to listen on, instead of the settings' one; 0 takes a free one.",
+)
 @click.option("--state", help="Snapshot of the feature state to start from, instead of the settings' one.")
 @click.option("--journal", help="Journal to keep, instead of the settings' one.")
 def serve(settings: Settings, host: str | None, port: int | None, state: str | None, journal: str | None) -> None:
