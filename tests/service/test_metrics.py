@@ -50,3 +50,23 @@ def test_two_services_do_not_share_metrics() -> None:
     one.request("200").inc()
     assert registry.get_sample_value("slidr_requests_total", {"status": "200"}) == 1.0
     assert b'status="200"' not in two.exposition()
+
+
+def test_distributions_are_exposed_as_prometheus_counts_them() -> None:
+    """Each bucket holds all values up to its bound, the last one all; sum and count go along."""
+    metrics = Metrics()
+    for clicks in (1, 2, 3, 5000):
+        metrics.batch.observe(clicks)
+    metrics.journal.observe(2e-5)
+    text = metrics.exposition().decode()
+    for line in (
+        'slidr_batch_clicks_bucket{le="1.0"} 1.0',
+        'slidr_batch_clicks_bucket{le="4.0"} 3.0',
+        'slidr_batch_clicks_bucket{le="1024.0"} 3.0',
+        'slidr_batch_clicks_bucket{le="+Inf"} 4.0',
+        "slidr_batch_clicks_count 4.0",
+        "slidr_batch_clicks_sum 5006.0",
+        'slidr_stage_seconds_bucket{le="2e-05",stage="journal"} 1.0',
+        'slidr_stage_seconds_count{stage="door"} 0.0',
+    ):
+        assert line in text

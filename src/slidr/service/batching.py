@@ -248,7 +248,7 @@ def entries_of(decisions: Decisions, clicks: list[Click], *, decided_at: int, jo
         journal: the journal's id, with which the decisions' ids begin.
     """
     batch, rows = decisions.batch, decisions.rows
-    repeats = decisions.repeats.tolist() if decisions.repeats.any() else None
+    repeats = decisions.repeats.tolist()
     keys = np.ascontiguousarray(batch.keys.T, "<u8").tobytes()
     values = np.ascontiguousarray(rows, "<f4").tobytes()
     key_bytes, row_bytes = 8 * len(batch.keys), 4 * rows.shape[1]
@@ -280,15 +280,12 @@ def entries_of(decisions: Decisions, clicks: list[Click], *, decided_at: int, jo
             click.currency,
         )
         for at, click in enumerate(clicks)
-        if repeats is None or not repeats[at]
+        if not repeats[at]
     ]
 
 
 def _nullable(values: NDArray[np.float32]) -> list[float | None]:
-    if np.isnan(values).any():
-        return [None if math.isnan(value) else value for value in values.tolist()]
-    found: list[float | None] = values.tolist()
-    return found
+    return [None if math.isnan(value) else value for value in values.tolist()]
 
 
 def answer_of(entry: Entry) -> Answer:
