@@ -171,7 +171,10 @@ def read_secret(path: Path) -> bytes:
             pass
         except OSError as fault:
             raise SettingsError(f"no secret key: {path} cannot be written ({fault}); set SLIDR_KEY") from None
-        text = path.read_text(encoding="ascii", errors="replace")
+        try:
+            text = path.read_text(encoding="ascii", errors="replace")
+        except OSError as fault:
+            raise SettingsError(f"no secret key: {path} cannot be read ({fault}); set SLIDR_KEY") from None
     try:
         secret = bytes.fromhex(text.strip())
     except ValueError:
