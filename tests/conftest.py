@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tests.learned import Learned, learn
 
+# The first example may wait for a compiler; how long anything takes is no matter of tests.
+settings.register_profile("slidr", deadline=None)
+settings.load_profile("slidr")
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 
