@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from slidr import extensions
 from slidr.clock import Clock
-from slidr.errors import SourceError
+from slidr.errors import SourceError, TableError
 from slidr.lake.delta import Lake
 from slidr.lake.door import Seen, admit_clicks, admit_purchases
 from slidr.lake.schema import arrow_schema
@@ -64,7 +64,12 @@ def read_log(settings: Settings, clock: Clock, progress: Callable[[int], None] |
             )
             purchases.append(admitted)
             rejections += refused
-    found = pa.concat_tables(clicks, promote_options="permissive") if clicks else arrow_schema(CLICKS).empty_table()
+    try:
+        found = pa.concat_tables(clicks, promote_options="permissive") if clicks else arrow_schema(CLICKS).empty_table()
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as fault:
+        raise TableError(
+            f"{settings.clicks.path}: a column changes its type within the log: {fault}; give it one type"
+        ) from None
     if found.num_rows == 0:
         raise SourceError("\n".join([f"{settings.clicks.path}: no click passed the door", *rejections.summary()]))
     bought = pa.concat_tables(purchases) if purchases else arrow_schema(PURCHASES).empty_table()
