@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import small
 
+from slidr.addresses import network
 from slidr.clock import SystemClock
 from slidr.features.backfill import (
     _network_keys,
@@ -22,7 +23,7 @@ from slidr.features.backfill import (
 )
 from slidr.features.catalogue import Catalogue, Clicks, catalogue_hash, check_catalogue
 from slidr.features.clicks import Click, click_type, encode_clicks
-from slidr.features.keys import Pseudonymiser, network_of
+from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import Layout, compile_catalogue
 from slidr.features.store import EmbeddedStore
 from slidr.ingest import read_log
@@ -49,7 +50,7 @@ addresses = (
 def test_networks_of_a_table_equal_single_ones(texts: list[str | None], skipped: int) -> None:
     """IPv4, IPv6, mapped, malformed and null addresses have the network in a column that each has alone."""
     column = pa.chunked_array([pa.array(texts, pa.string()).slice(skipped), pa.array(texts, pa.string())])
-    expected = PSEUDONYMISER.blobs([network_of(text) for text in (*texts[skipped:], *texts)])
+    expected = PSEUDONYMISER.blobs([network(text) for text in (*texts[skipped:], *texts)])
     np.testing.assert_array_equal(_network_keys(column, PSEUDONYMISER), expected)
 
 
@@ -57,7 +58,7 @@ def test_networks_of_a_table_equal_single_ones(texts: list[str | None], skipped:
 def test_odd_addresses(text: str) -> None:
     """Every spelling that could fool a fast parser has the network that the full one gives."""
     found = _network_keys(pa.chunked_array([[text]]), PSEUDONYMISER)
-    np.testing.assert_array_equal(found, PSEUDONYMISER.blobs([network_of(text)]))
+    np.testing.assert_array_equal(found, PSEUDONYMISER.blobs([network(text)]))
 
 
 @settings(max_examples=30)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import struct
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slidr.errors import SettingsError
-from slidr.features.keys import Pseudonymiser, canonical_ip, network_of, read_secret
+from slidr.features.keys import Pseudonymiser, read_secret
 
 SECRET = bytes(range(16))
 
@@ -103,32 +102,3 @@ def test_a_key_file_that_cannot_be_made_or_read_is_refused(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="set SLIDR_KEY"):
         read_secret(tmp_path / "file" / "slidr.key")
-
-
-@given(st.ip_addresses())
-def test_addresses_have_one_form_and_a_network(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-    """Every spelling of an address gives its canonical form, and its network is the /24 or the /48."""
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    plain = mapped or address
-    for spelling in (str(address), str(address).upper(), address.exploded):
-        assert canonical_ip(spelling) == str(plain)
-        assert network_of(spelling) == network_of(str(plain))
-    bits = 24 if plain.version == 4 else 48
-    network = ipaddress.ip_network((plain, bits), strict=False)
-    assert network_of(str(plain)) == str(plain.version).encode() + network.network_address.packed[: bits // 8]
-
-
-def test_a_mapped_address_is_its_ipv4() -> None:
-    """An IPv4-mapped IPv6 address is the IPv4 address, in form and network."""
-    assert canonical_ip("::ffff:192.0.2.7") == "192.0.2.7"
-    assert network_of("::ffff:192.0.2.7") == network_of("192.0.2.200") == b"4\xc0\x00\x02"
-
-
-@pytest.mark.parametrize(
-    "text", ["", "1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", " 1.2.3.4", "1.2.3.4/24", "x", ":"]
-)
-def test_what_is_no_address_has_no_network(text: str) -> None:
-    """Anything that is not exactly one address has neither form nor network."""
-    assert canonical_ip(text) is None
-    assert network_of(text) is None
-    assert network_of(None) is None

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import ipaddress
 
 import pyarrow as pa
 import pytest
@@ -12,41 +11,6 @@ from slidr.errors import TableError
 from slidr.lake import values
 
 ZONES = st.sampled_from(["Z", "+00:00", "-0530", "+14"])
-
-
-@given(st.ip_addresses(v=6))
-def test_ipv6_is_written_as_rfc_5952_says(address: ipaddress.IPv6Address) -> None:
-    """Every way to write an IPv6 address gives the standard library's compressed form, or IPv4 where it is mapped."""
-    expected = str(address.ipv4_mapped or address)
-    assert values.canonical_address(str(address)) == expected
-    assert values.canonical_address(address.exploded.upper()) == expected
-    assert values.canonical_address(expected) == expected
-
-
-@given(st.ip_addresses(v=4))
-def test_ipv4_stays_as_it_is(address: ipaddress.IPv4Address) -> None:
-    """An IPv4 address is its own canonical form, also when mapped into IPv6."""
-    assert values.canonical_address(str(address)) == str(address)
-    assert values.canonical_address(f"::ffff:{address}") == str(address)
-
-
-@given(st.text(st.sampled_from("0123456789abcf:./% "), max_size=20))
-def test_addresses_are_those_of_the_standard_library(text: str) -> None:
-    """What is accepted is what the standard library accepts, zones of link-local addresses left out."""
-    try:
-        address: ipaddress.IPv4Address | ipaddress.IPv6Address | None = ipaddress.ip_address(text)
-    except ValueError:
-        address = None
-    if "%" not in text:
-        assert (values.canonical_address(text) is None) == (address is None)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "localhost", "10.0.0.256", "010.0.0.1", "10.0.0.1:80", "fe80::1%eth0", "1.2.3\x00"]
-)
-def test_malformed_addresses_are_none(text: str) -> None:
-    """Names, ports, zones, octal numbers and numbers out of range are not addresses."""
-    assert values.canonical_address(text) is None
 
 
 @given(st.datetimes(dt.datetime(1970, 1, 2), dt.datetime(2100, 1, 1)), st.sampled_from("T "), ZONES)  # noqa: DTZ001

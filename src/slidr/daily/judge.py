@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from slidr.clock import Clock
 from slidr.daily.parts import Part, read_part, sample_of
 from slidr.daily.plan import Run
 from slidr.daily.stages import NETWORK, read_networks, read_thresholds
-from slidr.errors import SettingsError
+from slidr.errors import LabelError, SettingsError
 from slidr.model.scorer import Scorer
 from slidr.registry import Registry
 from slidr.report.evaluation import (
@@ -49,6 +50,9 @@ def judge(run: Run, *, title: str, truth: pa.Table | None = None) -> Evaluation:
         run: the run, whose stages up to calibration are done.
         title: names the log in the report.
         truth: simulation only: the truth table of the judged clicks; nothing before this stage may see it.
+
+    Raises:
+        LabelError: the truth is that of another log.
     """
     run.progress("judge", 0)
     networks = read_networks(run)
@@ -108,7 +112,12 @@ def _judged(
     families: tuple[str, ...] = ()
     if truth is not None:
         known = dict(zip(truth["click_id"].to_pylist(), truth["family"].to_pylist(), strict=True))
-        named = [known[click_id] for click_id in part.clicks["click_id"].to_pylist()]
+        named = [known.get(click_id, "") for click_id in part.clicks["click_id"].to_pylist()]
+        if "" in named:
+            raise LabelError(
+                f"the truth lacks {named.count('')} of {len(named)} judged clicks; name the one that was written"
+                " beside this log"
+            )
         families = tuple(sorted(set(named), key=_people_first))
         codes = {name: code for code, name in enumerate(families)}
         family = np.fromiter((codes[name] for name in named), np.int32, len(named))
@@ -199,7 +208,11 @@ def write_report(run: Run, evaluation: Evaluation) -> Path:
     """Write the evaluation and its page to the settings' report folder, and return where the page lies."""
     folder = Path(run.settings.storage.report)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / EVALUATION).write_bytes(msgspec.json.encode(evaluation))
+    document = msgspec.to_builtins(evaluation)
+    for result in document["slices"]:
+        # JSON has no infinity, which is the threshold of a slice that is never invalidated.
+        result["threshold"] = result["threshold"] if math.isfinite(result["threshold"]) else str(result["threshold"])
+    (folder / EVALUATION).write_bytes(msgspec.json.encode(document))
     (folder / "report.html").write_text(render(evaluation), encoding="utf-8")
     return folder / "report.html"
 
@@ -213,5 +226,5 @@ def read_evaluation(settings: Settings) -> Evaluation:
     path = Path(settings.storage.report) / EVALUATION
     if not path.exists():
         raise SettingsError(f"{path} does not exist; run `slidr judge` first")
-    found: Evaluation = msgspec.json.decode(path.read_bytes(), type=Evaluation)
+    found: Evaluation = msgspec.json.decode(path.read_bytes(), type=Evaluation, strict=False)
     return found

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from slidr.addresses import network
 from slidr.features.catalogue import Catalogue, catalogue_hash
 from slidr.features.clicks import ClickBatch, join_keys
-from slidr.features.keys import Pseudonymiser, network_of
+from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import Layout, compile_catalogue
 from slidr.features.store import EmbeddedStore, Folded, Store
 from slidr.tables import FEATURES
@@ -146,7 +147,7 @@ def _network_keys(column: pa.ChunkedArray, pseudonymiser: Pseudonymiser) -> NDAr
     others = np.flatnonzero(~parsed)
     if len(others):
         texts = unique.take(pa.array(others)).to_pylist()
-        keys[others] = pseudonymiser.blobs([network_of(text) for text in texts])
+        keys[others] = pseudonymiser.blobs([network(text) for text in texts])
     places = pc.fill_null(coded.indices, len(unique)).to_numpy()
     found: NDArray[np.uint64] = np.append(keys, np.uint64(0))[places]
     return found

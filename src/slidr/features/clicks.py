@@ -12,7 +12,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from slidr.features.keys import Pseudonymiser, network_of
+from slidr.addresses import network
+from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import Layout
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -83,7 +84,7 @@ def encode_clicks(clicks: Sequence[Click], layout: Layout, pseudonymiser: Pseudo
     values: list[bytes | None] = [click.click_id.encode() for click in clicks]
     for column in single:
         if column == "network":
-            values += [network_of(click.ip) for click in clicks]
+            values += [network(click.ip) for click in clicks]
         else:
             values += [
                 None if (text := getattr(click, column)) is None else text.encode("utf-8", "surrogatepass")

@@ -6,10 +6,8 @@ can neither reverse a hash nor forge a collision. Zero stands for null.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import secrets
-from functools import lru_cache
 from pathlib import Path
 
 import numba
@@ -182,31 +180,3 @@ def read_secret(path: Path) -> bytes:
     if len(secret) != KEY_BYTES:
         raise SettingsError(f"{name} does not hold a secret key: 32 hexadecimal digits are expected")
     return secret
-
-
-@lru_cache(maxsize=1 << 16)
-def canonical_ip(text: str) -> str | None:
-    """Return an address in its canonical form, an IPv4-mapped one as IPv4, or None where it is not an address.
-
-    >>> canonical_ip("2001:DB8:0::1"), canonical_ip("::ffff:192.0.2.7"), canonical_ip("1.2.3")
-    ('2001:db8::1', '192.0.2.7', None)
-    """
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return str(address)
-
-
-@lru_cache(maxsize=1 << 16)
-def network_of(text: str | None) -> bytes | None:
-    """Return the /24 of an IPv4 address or the /48 of an IPv6 one as tagged bytes; None for anything else."""
-    try:
-        address = ipaddress.ip_address(text or "")
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return b"4" + address.packed[:3] if address.version == 4 else b"6" + address.packed[:6]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from slidr.addresses import canonical
 from slidr.errors import TableError
 
 TIME = pa.timestamp("us", tz="UTC")
@@ -32,7 +31,6 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,19}(\.0*)?")
 _PLAIN = r"^[0-9]{1,18}$"
 _LIMIT = 2**63
 _BOOLEANS = {"true": True, "t": True, "yes": True, "1": True, "false": False, "f": False, "no": False, "0": False}
-_MAPPED = bytes(10) + b"\xff\xff"
 
 Mask = NDArray[np.bool_]
 
@@ -170,31 +168,8 @@ def truth(name: str, values: pa.Array[Any]) -> Parsed:
 
 
 def address(name: str, values: pa.Array[Any]) -> Parsed:
-    """Return a column of IP addresses in canonical form; see `canonical_address`."""
-    return _by_value(name, values, canonical_address, pa.string(), NOT_AN_ADDRESS)
-
-
-def canonical_address(value: str) -> str | None:
-    """Return an IP address in its one canonical form, or None where the text is no address.
-
-    IPv6 is compressed and in lower case (RFC 5952); an IPv4 address mapped into IPv6 becomes IPv4.
-
-    >>> canonical_address("2001:DB8:0:0::1"), canonical_address("::ffff:192.0.2.1"), canonical_address("192.0.2.256")
-    ('2001:db8::1', '192.0.2.1', None)
-    """
-    try:
-        if ":" not in value:
-            # Four decimal numbers without leading zeros are all that the parser takes, so the text is canonical.
-            socket.inet_pton(socket.AF_INET, value)
-            return value
-        packed = socket.inet_pton(socket.AF_INET6, value)
-    except (OSError, ValueError):
-        return None
-    if packed.startswith(_MAPPED):
-        return socket.inet_ntop(socket.AF_INET, packed[12:])
-    written = socket.inet_ntop(socket.AF_INET6, packed)
-    # The C library writes some addresses with a dotted tail, which RFC 5952 does not.
-    return str(ipaddress.IPv6Address(packed)) if "." in written else written
+    """Return a column of IP addresses in canonical form; see `slidr.addresses.canonical`."""
+    return _by_value(name, values, canonical, pa.string(), NOT_AN_ADDRESS)
 
 
 def _whole(value: str) -> int | None:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from slidr.addresses import canonical
 from slidr.clock import MINUTE, Clock
 from slidr.errors import ServiceError
 from slidr.features.clicks import Click
-from slidr.features.keys import canonical_ip
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 AHEAD = 5 * MINUTE
@@ -166,10 +166,10 @@ class Door:
             if getattr(click, name) == "":
                 setattr(click, name, None)
         if click.ip is not None and self._addresses:
-            canonical = canonical_ip(click.ip)
-            if canonical is None:
+            address = canonical(click.ip)
+            if address is None:
                 return "ip", click.ip, "an IPv4 or IPv6 address, or null"
-            click.ip = canonical
+            click.ip = address
         if click.cost is not None and click.cost > _LARGEST_COST:
             return "cost", click.cost, f"at most {_LARGEST_COST} micros"
         return None
