@@ -40,10 +40,10 @@ format: $(STAMP) ## Format the code.
 bench: bench-features bench-service ## Run every benchmark; each prints one JSON object on its last line.
 
 bench-features: $(STAMP) ## Clicks a second through the fold on one core.
-	@$(BIN)/python benchmarks/features.py
+	@$(BIN)/python -m benchmarks.features
 
 bench-service: $(STAMP) ## Decisions a second over HTTP on one core.
-	@$(BIN)/python benchmarks/service.py
+	@$(BIN)/python -m benchmarks.service
 
 docs: $(STAMP) ## Write the generated pages of the docs.
 	@$(BIN)/python docs/generate.py

@@ -6,7 +6,6 @@ the best of three runs, since what disturbs a run only slows it; `spread` is the
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import time
@@ -14,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
+from benchmarks.budgets import show
 
 from slidr.features.backfill import encode_table, fold_table
 from slidr.features.catalogue import default_catalogue
@@ -61,9 +61,7 @@ def main() -> None:
         "bytes_per_entity": round(sum(block.bytes for block in store.blocks) / entities, 1),
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
-    for key, value in result.items():
-        print(f"{key:>24}  {value:,}")
-    print(json.dumps(result))
+    show("features", result)
 
 
 def best_of(measured: Callable[[], object]) -> list[float]:
