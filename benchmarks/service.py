@@ -1,6 +1,6 @@
 """Decisions a second over HTTP and their latency: one server process on one core, the load from another.
 
-    python benchmarks/service.py [--seconds 10] [--connections 32]
+    python -m benchmarks.service [--seconds 10] [--connections 32]
 
 The last line is one JSON object.
 """
@@ -8,7 +8,6 @@ The last line is one JSON object.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from benchmarks.budgets import show
 from tabulate import tabulate
 
 from slidr.bundle import Contract, read_bundle, write_bundle
@@ -150,7 +150,7 @@ def measure(url: str, server: int, seconds: float, connections: int) -> None:
         "p99_ms": round(opened.quantile(0.99), 3),
         "p999_ms": round(opened.quantile(0.999), 3),
     }
-    print(json.dumps(figures))
+    show("service", figures)
 
 
 def main() -> None:
@@ -168,7 +168,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         make_bundle(Path(folder) / "bundles")
-        command = [sys.executable, __file__, "--serve", folder]
+        command = [sys.executable, "-m", "benchmarks.service", "--serve", folder]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 this very script
             assert server.stdout is not None
             _, url = server.stdout.readline().split()
