@@ -1,0 +1,158 @@
+"""Judge and publish: what thresholds do on a later day, and the bundle that carries them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tests.learned import NOW, Learned, copy_of
+
+from slidr.bundle import read_bundle
+from slidr.clock import ManualClock
+from slidr.daily.judge import judge, publish, read_evaluation, write_report
+from slidr.daily.parts import read_part
+from slidr.daily.plan import Run
+from slidr.daily.stages import NETWORK, read_networks, read_thresholds
+from slidr.decide import read_champion
+from slidr.errors import LabelError, SettingsError
+from slidr.model.scorer import Scorer
+from slidr.registry import Registry
+from slidr.simulate.truth import HUMAN
+from slidr.tables import CLICKS, FEATURES, LABELS, PURCHASES, SCORES, THRESHOLDS
+
+
+@pytest.fixture
+def run(learned: Learned, tmp_path: Path) -> Run:
+    """The learned run in a copy of its folder."""
+    return copy_of(learned, tmp_path / "copy")
+
+
+def test_the_deciding_network_comes_first_and_each_is_compared(learned: Learned) -> None:
+    """The calibrated network leads, and every network stands there with one threshold at the same budget."""
+    results = [(result.network, result.calibration) for result in learned.evaluation.networks]
+    assert results[0] == (NETWORK, "slices")
+    assert results[1:] == [(name, "one threshold") for name in (NETWORK, "logistic", "velocity")]
+    assert learned.evaluation.budget == learned.settings.calibration.fpr_budget
+
+
+def test_numbers_are_those_of_the_judging_day(learned: Learned) -> None:
+    """IVR, FPR and counts of the deciding network are what scores and thresholds give when counted by hand."""
+    run, evaluation = learned.run, learned.evaluation
+    part = read_part(run, run.split.judge)
+    scores = Scorer(read_networks(run)[NETWORK]).score(part.rows)
+    by_slice = {threshold.slice: np.float32(threshold.threshold) for threshold in read_thresholds(run)}
+    columns = zip(part.clicks["device"].to_pylist(), part.clicks["logged_in"].to_pylist(), strict=True)
+    paths = [f"device={device}/logged_in={str(logged_in).lower()}" for device, logged_in in columns]
+    marked = scores > np.array([by_slice[path] for path in paths], np.float32)
+    result = evaluation.networks[0]
+    assert result.ivr == pytest.approx(marked.mean())
+    assert result.fpr.value == pytest.approx(marked[part.purchased].mean())
+    assert evaluation.slices[0].clicks == len(scores)
+    assert evaluation.slices[0].purchases == part.purchased.sum()
+
+
+def test_the_spans_are_those_of_the_run(learned: Learned) -> None:
+    """The evaluation tells which part of the log was for what, and what it held."""
+    evaluation, split = learned.evaluation, learned.run.split
+    for span, bounds in ((evaluation.train, split.train), (evaluation.calibrate, split.calibrate),
+                         (evaluation.judge, split.judge)):  # fmt: skip
+        assert (span.start, span.end) == bounds
+        labels = learned.run.lake.read(LABELS, start=bounds[0], end=bounds[1])["reason"].to_pylist()
+        assert (span.clicks, span.purchases) == (len(labels), labels.count("purchase"))
+
+
+def test_the_truth_adds_families_and_changes_nothing_else(learned: Learned) -> None:
+    """With the truth every robot family has its recall, people first; without it all other numbers are the same."""
+    families = [result.family for result in learned.evaluation.networks[0].families]
+    assert families[0] == HUMAN
+    assert len(families) >= 4
+    assert families[1:] == sorted(families[1:])
+    blind = judge(learned.run, title=learned.evaluation.title)
+    assert all(result.families == () for result in blind.networks)
+    assert any("truth is not known" in note for note in blind.notes)
+    for field in ("slices", "curves", "slice_curves", "density", "train", "judge"):
+        assert getattr(blind, field) == getattr(learned.evaluation, field)
+    for one, other in zip(blind.networks, learned.evaluation.networks, strict=True):
+        assert msgspec.structs.replace(other, families=()) == one
+
+
+def test_a_few_purchases_are_said_to_be_few(learned: Learned) -> None:
+    """On a small log the notes tell how wide the intervals are, and the intervals are wide."""
+    assert any("purchasing clicks" in note for note in learned.evaluation.notes)
+    found = learned.evaluation.networks[0].fpr
+    assert found.low is not None
+    assert found.high is not None
+    assert found.high - found.low > 0.02
+
+
+def test_another_logs_truth_is_refused(learned: Learned) -> None:
+    """A truth that lacks judged clicks is refused, not guessed."""
+    truth = pq.read_table(learned.folder / "logs" / "truth")
+    with pytest.raises(LabelError, match="truth lacks"):
+        judge(learned.run, title="x", truth=truth.slice(0, 100))
+
+
+def test_publish_makes_the_champion(learned: Learned) -> None:
+    """The bundle lies in the registry, is the champion, and loads as it was made."""
+    storage = learned.settings.storage
+    registry = Registry(storage.registry)
+    assert registry.ids() == (learned.bundle.id,)
+    (entry,) = registry.history()
+    assert (entry.bundle, entry.who, entry.why) == (learned.bundle.id, "tests", "to have a champion")
+    assert read_champion(storage.registry, Path(storage.bundles)) == learned.bundle
+    assert read_bundle(Path(storage.bundles) / learned.bundle.id) == learned.bundle
+
+
+def test_a_bundle_says_what_it_was_made_from(learned: Learned) -> None:
+    """It carries the versions of every table, the spans, the contract, and what was measured."""
+    run, bundle = learned.run, learned.bundle
+    versions = {
+        table.name: run.lake.version(table) for table in (CLICKS, PURCHASES, LABELS, FEATURES, SCORES, THRESHOLDS)
+    }
+    assert bundle.data["lake"] == versions
+    assert tuple(bundle.data["train"]) == run.split.train
+    assert bundle.data["as_of"] == run.as_of
+    assert bundle.catalogue == run.catalogue
+    assert bundle.graph == read_networks(run)[NETWORK]
+    assert bundle.thresholds == read_thresholds(run)
+    assert bundle.contract.key_fingerprint == run.pseudonymiser.fingerprint
+    assert bundle.contract.slice_columns == ("device", "logged_in")
+    assert bundle.metrics["networks"][0]["ivr"] == learned.evaluation.networks[0].ivr
+    assert bundle.manifest.created_at == NOW
+
+
+def test_publishing_again_is_the_same_bundle(learned: Learned, run: Run) -> None:
+    """The same run gives the same bundle; the history grows by an entry all the same."""
+    again = publish(run, learned.evaluation, ManualClock(NOW + 5), who="tests", why="again")
+    assert again.id == learned.bundle.id
+    registry = Registry(run.settings.storage.registry)
+    assert registry.ids() == (again.id,)
+    assert [entry.why for entry in registry.history()] == ["to have a champion", "again"]
+
+
+def test_an_evaluation_is_kept_and_read(learned: Learned, tmp_path: Path) -> None:
+    """The report is one page beside its numbers, which read back as they were."""
+    again = read_evaluation(learned.settings)
+    assert msgspec.json.encode(again) == msgspec.json.encode(learned.evaluation)
+    page = Path(learned.settings.storage.report) / "report.html"
+    assert "a small log" in page.read_text()
+    storage = msgspec.structs.replace(learned.settings.storage, report=str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match=r"evaluation\.json does not exist; run `slidr judge` first"):
+        read_evaluation(msgspec.structs.replace(learned.settings, storage=storage))
+
+
+def test_an_infinite_threshold_is_judged_and_published(run: Run) -> None:
+    """A slice that is never invalidated goes all the way into report and bundle."""
+    thresholds = run.lake.read(THRESHOLDS).to_pylist()
+    for threshold in thresholds:
+        threshold["threshold"] = float("inf")
+    run.lake.write(THRESHOLDS, run.lake.read(THRESHOLDS).from_pylist(thresholds))
+    evaluation = judge(run, title="nothing marked")
+    assert evaluation.networks[0].ivr == 0
+    write_report(run, evaluation)
+    again = read_evaluation(run.settings)
+    bundle = publish(run, again, ManualClock(NOW), who="tests", why="harmless")
+    assert {threshold.threshold for threshold in bundle.thresholds} == {float("inf")}
