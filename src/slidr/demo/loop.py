@@ -151,6 +151,10 @@ def _prepare(request: Request) -> tuple[Settings, Path]:
         raise SettingsError(f"source {request.source!r} is unknown; known: {', '.join(LOGS)}")
     if request.source != "simulation" and request.clicks is None:
         raise SettingsError(f"source {request.source} needs a click log; name it with --clicks")
+    if request.source == "simulation" and request.clicks is not None:
+        raise SettingsError(
+            f"{request.clicks} is a log, not simulated; name its source with --source: {', '.join(list(LOGS)[1:])}"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / _MARK).touch()
