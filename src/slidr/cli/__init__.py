@@ -96,3 +96,7 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as fault:
+        # A folder that may not be written, a full disk: the system's words say it, a traceback would not.
+        sys.stderr.write(f"slidr: {fault}\n")
+        sys.exit(1)

@@ -28,8 +28,12 @@ _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
     help="Where everything goes; an earlier demo there is replaced.",
 )
 @click.option("--size", default=1_000_000, show_default=True, help="Clicks to simulate.")
-@click.option("--seed", default=1, show_default=True, help="Same seed, same traffic.")
-@click.option("--rate", type=float, help="Requests a second to the service; without it, as many as it answers.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same traffic.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Requests a second to the service; without it, as many as it answers.",
+)
 @printed
 def demo(
     source: str, clicks: Path | None, purchases: Path | None, folder: Path, size: int, seed: int, rate: float | None

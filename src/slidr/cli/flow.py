@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 from tabulate import tabulate
 
@@ -21,6 +22,7 @@ from slidr.daily.judge import publish as publish_run
 from slidr.daily.judge import read_evaluation, write_report
 from slidr.daily.plan import Run, plan_run
 from slidr.daily.stages import backfill_features, calibrate_thresholds, label_clicks, train_networks
+from slidr.errors import SourceError
 from slidr.report.summary import comparison
 from slidr.settings import Settings
 from slidr.tables import Threshold
@@ -90,7 +92,7 @@ def calibrate(settings: Settings, day: datetime | None) -> Outcome:
     run, bars = _plan(settings, day)
     thresholds = calibrate_thresholds(run)
     bars.close()
-    return Outcome(_table_of(thresholds), msgspec.to_builtins(thresholds))
+    return Outcome(_table_of(thresholds), {"thresholds": msgspec.to_builtins(thresholds)})
 
 
 def _table_of(thresholds: tuple[Threshold, ...]) -> str:
@@ -105,10 +107,18 @@ def _table_of(thresholds: tuple[Threshold, ...]) -> str:
 def judge(settings: Settings, day: datetime | None, truth: Path | None) -> Outcome:
     """Measure on the judging day what the thresholds do, and write the report."""
     run, bars = _plan(settings, day)
-    evaluation = judge_run(run, title=settings.clicks.path, truth=pq.read_table(truth) if truth else None)
+    evaluation = judge_run(run, title=settings.clicks.path, truth=_truth(truth) if truth else None)
     bars.close()
     page = write_report(run, evaluation)
-    return Outcome(f"{comparison(evaluation)}\n\nreport: {page}", msgspec.to_builtins(evaluation.networks))
+    document = {"networks": msgspec.to_builtins(evaluation.networks), "report": str(page)}
+    return Outcome(f"{comparison(evaluation)}\n\nreport: {page}", document)
+
+
+def _truth(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=["click_id", "family"])
+    except pa.ArrowInvalid as fault:
+        raise SourceError(f"{path} does not hold the truth that `slidr simulate` writes: {fault}") from None
 
 
 @click.command(short_help="Make the bundle and promote it to champion.")

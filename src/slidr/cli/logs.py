@@ -21,7 +21,7 @@ from slidr.simulate.plan import Plan
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--clicks", default=1_000_000, show_default=True, help="Clicks of the counted days, about.")
 @click.option("--days", default=9, show_default=True, help="Counted days, after thirty of burn-in.")
-@click.option("--seed", default=1, show_default=True, help="Same seed, same bytes.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same bytes.")
 @printed
 def simulate(folder: Path, clicks: int, days: int, seed: int) -> Outcome:
     """Write simulated logs as Parquet files, a file a day, to FOLDER/clicks and FOLDER/purchases.

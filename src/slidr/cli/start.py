@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import msgspec
 from tabulate import tabulate
 
 from slidr.cli.options import Outcome, printed
@@ -56,4 +55,4 @@ def features(settings: Path | None) -> Outcome:
         f"{len(rows)} features. `bytes` is the record that all features of the entity share; a distinct count of more"
         f" than {(SKETCH_WORDS - 2) // 2} values takes 512 bytes more, of more than 64 values 4,608."
     )
-    return Outcome(f"{tabulate(rows, headers='keys')}\n\n{note}", msgspec.to_builtins(rows))
+    return Outcome(f"{tabulate(rows, headers='keys')}\n\n{note}", {"features": rows})
