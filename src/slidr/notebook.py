@@ -17,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import narwhals as nw
 import numpy as np
 import pyarrow as pa
@@ -41,11 +40,12 @@ from slidr.ingest import Log
 from slidr.ingest import read_log as read_logs
 from slidr.labels import label as label_clicks
 from slidr.labels import mature
+from slidr.lake.schema import conform
 from slidr.model.scorer import Scorer
 from slidr.model.training import TrainingSet
 from slidr.model.weights import sample_weights
-from slidr.settings import FeaturesSettings, LabelsSettings, ModelSettings, Settings, parse_settings
-from slidr.tables import LabelReason, Threshold
+from slidr.settings import FeaturesSettings, Settings, parse_settings
+from slidr.tables import CLICKS, FEATURES, LABELS, PURCHASES, LabelReason, Table, Threshold
 
 NO_SECRET = bytes(16)
 """The key of a notebook's hashes: no secret. A service has a key of its own, made at its first run."""
@@ -58,8 +58,9 @@ class Network(NamedTuple):
     catalogue: Catalogue
 
 
-def _arrow(table: Any) -> pa.Table:
-    return nw.from_native(table, eager_only=True).to_arrow()
+def _arrow(table: Any, kind: Table) -> pa.Table:
+    """Return a table of any library as Arrow, with the columns and types of ours: a pandas time may count in ns."""
+    return conform(kind, nw.from_native(table, eager_only=True).to_arrow())
 
 
 def _like(example: IntoDataFrameT, table: pa.Table) -> IntoDataFrameT:
@@ -104,19 +105,25 @@ def label(
 
     Raises:
         LabelError: no purchase is known.
+        TableError: a column is missing or of another type.
+        SettingsError: an option is not one, or out of its limits.
     """
-    bought = _arrow(purchases)
-    settings = msgspec.convert(options, LabelsSettings)
+    bought = _arrow(purchases, PURCHASES)
+    settings = parse_settings({"labels": options}).labels
     end = SystemClock().now() if as_of is None else as_of
-    return _like(clicks, label_clicks(_arrow(clicks), bought, as_of=end, settings=settings, final=final))
+    return _like(clicks, label_clicks(_arrow(clicks, CLICKS), bought, as_of=end, settings=settings, final=final))
 
 
 def backfill(
     clicks: IntoDataFrameT, *, secret: bytes = NO_SECRET, catalogue: Catalogue | None = None
 ) -> IntoDataFrameT:
-    """Return FEATURES of clicks in the order of the table, which must be that of time."""
+    """Return FEATURES of clicks in the order of the table, which must be that of time.
+
+    Raises:
+        TableError: a column is missing or of another type.
+    """
     chosen = catalogue or default_catalogue(FeaturesSettings())
-    return _like(clicks, backfill_table(_arrow(clicks), chosen, Pseudonymiser(secret)))
+    return _like(clicks, backfill_table(_arrow(clicks, CLICKS), chosen, Pseudonymiser(secret)))
 
 
 def split(
@@ -151,10 +158,10 @@ def fit(
         TrainingError: the rows cannot be learned from.
     """
     chosen = catalogue or default_catalogue(FeaturesSettings())
-    settings = msgspec.convert(options, ModelSettings)
+    settings = parse_settings({"model": options}).model
     names = tuple(feature.name for feature in chosen)
-    table = _arrow(rows)
-    found = _matched(labels, table, "labels")
+    table = _arrow(rows, FEATURES)
+    found = _matched(labels, table, LABELS)
     ripe = mature(found)
     matrix = feature_rows(table, names)[ripe]
     human = found["human"].to_numpy()[ripe]
@@ -190,8 +197,8 @@ def calibrate(
     """
     minimum = options.pop("minimum_purchases", Settings().slices.minimum_purchases)
     settings = parse_settings({"calibration": options}).calibration
-    table = _arrow(rows)
-    found, made = _matched(labels, table, "labels"), _matched(clicks, table, "clicks")
+    table = _arrow(rows, FEATURES)
+    found, made = _matched(labels, table, LABELS), _matched(clicks, table, CLICKS)
     scores = Scorer(network.graph).score(feature_rows(table, tuple(feature.name for feature in network.catalogue)))
     purchased: NDArray[np.bool_] = pc.equal(found["reason"], LabelReason.PURCHASE.value).to_numpy()
     sample = slice_sample(made, scores, purchased, tuple(slices), settings.busy_clicks)
@@ -201,12 +208,14 @@ def calibrate(
     return thresholds
 
 
-def _matched(table: Any, rows: pa.Table, name: str) -> pa.Table:
+def _matched(table: Any, rows: pa.Table, kind: Table) -> pa.Table:
     """Return the rows of a table in the order of the click_ids of another."""
-    found = _arrow(table)
+    found = _arrow(table, kind)
     places = pc.index_in(rows["click_id"], found["click_id"].combine_chunks())
     if places.null_count:
-        raise LabelError(f"{name} lacks {places.null_count} of {rows.num_rows} clicks; make it from the same log")
+        raise LabelError(
+            f"{kind.name} has no row for {places.null_count} of {rows.num_rows} clicks; make it from the same log"
+        )
     return found.take(places)
 
 
