@@ -143,7 +143,11 @@ class StorageSettings(Section, frozen=True):
     registry: Annotated[str, Meta(description="bundles and the champion's history")] = "registry"
     report: Annotated[str, Meta(description="what the last run measured, and its page")] = "report"
     journal: Annotated[str, Meta(description="SQLite journal of the service")] = "journal.sqlite"
-    state: Annotated[str, Meta(description="snapshot of the feature state")] = "state.npz"
+    seed: Annotated[
+        str,
+        Meta(description="feature state behind the last backfill; a service without a state of its own starts here"),
+    ] = "seed.npz"
+    state: Annotated[str, Meta(description="snapshot of the service's own feature state")] = "state.npz"
     key_file: Annotated[
         str, Meta(description="secret key of the identifiers' hashes; made where missing; SLIDR_KEY overrides it")
     ] = "slidr.key"

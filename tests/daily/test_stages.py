@@ -71,7 +71,7 @@ def test_the_states_stand_where_they_should(learned: Learned) -> None:
     """One snapshot is from before the judging part, the other from behind the last click."""
     run = learned.run
     clicks = run.lake.read(CLICKS, columns=["time"])["time"].cast(pa.int64()).to_numpy()
-    for path, end in ((learned.before, run.split.judge[0]), (Path(run.settings.storage.state), run.split.judge[1])):
+    for path, end in ((learned.before, run.split.judge[0]), (Path(run.settings.storage.seed), run.split.judge[1])):
         store = EmbeddedStore(compile_catalogue(run.catalogue))
         store.restore(path, fingerprint=run.pseudonymiser.fingerprint)
         assert store.sequence == int((clicks < end).sum())

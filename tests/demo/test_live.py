@@ -72,7 +72,7 @@ def test_live_equals_batch(learned: Learned, served: tuple[Path, pa.Table]) -> N
 def test_differences_are_found(learned: Learned, served: tuple[Path, pa.Table]) -> None:
     """Another past, or a click that was never decided, shows as differences."""
     journal, clicks = served
-    state = Path(learned.settings.storage.state)
+    state = Path(learned.settings.storage.seed)
     assert compare(learned.settings, state, journal, clicks, silent).differences == 300
     times = learned.log.clicks["time"].cast(pa.int64())
     more = learned.log.clicks.filter(pc.greater_equal(times, learned.run.split.judge[0])).slice(0, 307)

@@ -7,13 +7,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.service.making import NOW, SECRET, body, make_parts
 
 from slidr.bundle import Bundle
 from slidr.clock import ManualClock
-from slidr.errors import BundleError, FeatureError, JournalError
+from slidr.errors import BundleError, FeatureError, JournalError, ServiceError
+from slidr.features.clicks import Click, encode_clicks
 from slidr.features.keys import Pseudonymiser
+from slidr.features.layout import compile_catalogue
+from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal
 from slidr.service import lifecycle
 from slidr.service.batching import Answer, UnavailableError
@@ -201,6 +205,26 @@ def test_a_service_that_is_told_to_stop_while_it_restores_stops(parts: Parts) ->
     asyncio.run(main())
     assert not (parts.root / "state.npz").exists()
     Journal(parts.root / "journal.sqlite").close()
+
+
+def test_a_new_service_starts_from_the_last_backfill(parts: Parts) -> None:
+    """Without state and journal of its own a service goes on from the seed; later seeds leave it alone."""
+
+    async def run(*places: int) -> list[Answer]:
+        async with started(parts) as service:
+            return await ask(service, *places)
+
+    seed = parts.root / parts.settings.storage.seed
+    store = EmbeddedStore(compile_catalogue(parts.bundle.catalogue))
+    clicks = [msgspec.json.decode(body(place), type=Click) for place in range(30)]
+    store.fold(encode_clicks(clicks, store.layout, parts.pseudonymiser))
+    store.snapshot(seed, fingerprint=parts.pseudonymiser.fingerprint)
+    assert [answer.sequence for answer in asyncio.run(run(100, 101))] == [30, 31]
+    seed.write_bytes(b"a newer backfill")
+    assert [answer.sequence for answer in asyncio.run(run(102))] == [32]
+    (parts.root / parts.settings.storage.state).unlink()
+    with pytest.raises(ServiceError, match="the snapshot is missing or too old"):
+        asyncio.run(run(103))
 
 
 def test_idle_time_is_used_for_checkpoints_and_garbage(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,12 +62,12 @@ def label(settings: Settings, day: datetime | None) -> Outcome:
 @_day_option
 @printed
 def backfill(settings: Settings, day: datetime | None) -> Outcome:
-    """Fold the log into features, and write the state that the service starts from."""
+    """Fold the log into features, and write the state that a new service starts from."""
     run, bars = _plan(settings, day)
     backfill_features(run)
     bars.close()
     return Outcome(
-        f"features in {settings.storage.lake}, state in {settings.storage.state}", {"state": settings.storage.state}
+        f"features in {settings.storage.lake}, state in {settings.storage.seed}", {"seed": settings.storage.seed}
     )
 
 

@@ -67,7 +67,7 @@ def promote(settings: Settings, bundle: str, why: str) -> Outcome:
     type=click.IntRange(0, 65_535),
     help="Port to listen on, instead of the settings' one; 0 takes a free one.",
 )
-@click.option("--state", help="Snapshot of the feature state to start from, instead of the settings' one.")
+@click.option("--state", help="Snapshot of the service's feature state, instead of the settings' one.")
 @click.option("--journal", help="Journal to keep, instead of the settings' one.")
 def serve(settings: Settings, host: str | None, port: int | None, state: str | None, journal: str | None) -> None:
     """Decide clicks over HTTP with the champion of the registry, until SIGTERM or Ctrl-C.

@@ -37,7 +37,7 @@ def label_clicks(run: Run) -> pa.Table:
 
 
 def backfill_features(run: Run, *, state_before_judging: Path | None = None) -> None:
-    """Write FEATURES of the run's clicks, and the state behind the last of them for the service to start from.
+    """Write FEATURES of the run's clicks, and the state behind the last of them, from which a new service starts.
 
     Args:
         run: the run.
@@ -75,7 +75,7 @@ def backfill_features(run: Run, *, state_before_judging: Path | None = None) -> 
             rows, sequences = (np.concatenate(arrays) for arrays in zip(*folded, strict=True))
             written.append(features_table(part, catalogue, sequences, rows))
     run.lake.write(FEATURES, pa.concat_tables(written))
-    store.snapshot(Path(run.settings.storage.state), fingerprint=pseudonymiser.fingerprint)
+    store.snapshot(Path(run.settings.storage.seed), fingerprint=pseudonymiser.fingerprint)
     run.progress("backfill", 1)
 
 

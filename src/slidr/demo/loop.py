@@ -115,7 +115,7 @@ def run_demo(request: Request, clock: Clock, watch: Watcher) -> Shown:
     bodies = requests_of(clicks, settings.slices.columns)
     watching = watch.counting("serve", len(bodies))
     # The service goes on from a copy, for it writes its own state back when it ends.
-    live = Service(Path(shutil.copy(before, request.folder / "state-live.npz")), Path(settings.storage.journal))
+    live = Service(Path(shutil.copy(before, settings.storage.state)), Path(settings.storage.journal))
     with running_service(path, live) as url, _timed("serve", seconds):
         sent = send(url, bodies, rate=request.rate, progress=watching)
     with _timed("compare", seconds):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -175,6 +176,7 @@ class Service:
         journal = Journal(self.journal_path, durability=settings.durability)
         try:
             journal.declare(parts.bundle.id, BundleNames(layout.keys, layout.names))
+            self._adopt_seed(journal)
             folded = recover(store, journal, self.snapshot_path, fingerprint=parts.pseudonymiser.fingerprint)
             if folded >= _LONG_TAIL:
                 self._snapshot(decider, journal)
@@ -183,6 +185,15 @@ class Service:
             raise
         _log.info("state restored up to click %d, %d of them from the journal", store.sequence, folded)
         return decider, journal
+
+    def _adopt_seed(self, journal: Journal) -> None:
+        """Let a service that has decided nothing yet go on from the last backfill, in a copy of its own."""
+        seed, own = self.parts.root / self.parts.settings.storage.seed, self.snapshot_path
+        if journal.last_sequence < 0 and not own.exists() and seed.exists():
+            own.parent.mkdir(parents=True, exist_ok=True)
+            part = own.with_name(f"{own.name}.part")
+            shutil.copyfile(seed, part)
+            part.replace(own)
 
     def _take_over(self, decider: Decider, journal: Journal) -> None:
         if self._stopping.is_set():
