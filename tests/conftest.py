@@ -12,6 +12,8 @@ from tests.learned import Learned, learn
 # The first example may wait for a compiler; how long anything takes is no matter of tests.
 settings.register_profile("slidr", deadline=None)
 settings.load_profile("slidr")
+# Tests run side by side, so each keeps to one core; read before PyTorch is first imported, by services too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -55,7 +55,7 @@ def test_the_stages_one_by_one(slidr: Run, project: Path, learned: Learned) -> N
     assert (document["clicks"], document["rejected"]) == (learned.log.clicks.num_rows, 0)
     labels = slidr("label", *at).document
     assert set(labels) == {"purchase", "rfm", "none"}
-    assert Path(slidr("backfill", *at).document["state"]).exists()
+    assert Path(slidr("backfill", *at).document["seed"]).exists()
     assert set(slidr("train", *at).document["networks"]) == {"logistic", "three_layer", "velocity"}
     thresholds = slidr("calibrate", *at).document["thresholds"]
     assert {one["slice"]: one["threshold"] for one in thresholds} == {
