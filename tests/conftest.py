@@ -6,14 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 from tests.learned import Learned, learn
 
 # The first example may wait for a compiler; how long anything takes is no matter of tests.
 settings.register_profile("slidr", deadline=None)
 settings.load_profile("slidr")
-# Tests run side by side, so each keeps to one core; read before PyTorch is first imported, by services too.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests run side by side: threads that wait for each other across processes would cost them most of their time.
+torch.set_num_threads(1)
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 
