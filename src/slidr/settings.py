@@ -99,6 +99,9 @@ class ModelSettings(Section, frozen=True):
     learning_rate: Annotated[float, Meta(gt=0, description="step of the optimiser at its peak")] = 4e-3
     batch_size: Annotated[int, Meta(ge=1, description="clicks a step; fewer where the log is small")] = 512
     weight_cap: Annotated[float, Meta(ge=1, description="largest sample weight, in medians")] = 100.0
+    threads: Annotated[
+        int, Meta(ge=1, description="threads of the training; more are faster only where the cores have no other work")
+    ] = 1
     seed: Annotated[int, Meta(ge=0, description="seed of the initial weights and of the order of the clicks")] = 1
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,8 +96,9 @@ def fit_layers(
     Raises:
         TrainingError: the loss is not finite, or the graph's scores differ from PyTorch's by more than 1e-5.
     """
-    scaling = fit_scaling(training.rows)
-    parameters = _train(training, scaling, widths, settings, generator, progress or _silent)
+    with _threads(settings.threads):
+        scaling = fit_scaling(training.rows)
+        parameters = _train(training, scaling, widths, settings, generator, progress or _silent)
     layers = tuple(Layer(weight.detach().numpy(), bias.detach().numpy()) for weight, bias in parameters)
     graph = layers_graph(layers, scaling, training.names, network)
     sample = training.rows[:: math.ceil(len(training.rows) / _CHECKED_ROWS)].copy()
@@ -109,6 +111,21 @@ def fit_layers(
             "is allowed; look for features with extreme values"
         )
     return graph
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let PyTorch use so many threads for a while.
+
+    Its threads wait for each other by spinning: on a machine whose cores have other work too, two took ten times as
+    long as one (docs/log.md).
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 Parameters = list[tuple[torch.Tensor, torch.Tensor]]
