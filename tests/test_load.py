@@ -29,10 +29,10 @@ def answering(reply: Reply) -> Iterator[tuple[str, list[bytes]]]:
     started = threading.Event()
     ports: list[int] = []
     ends: list[Callable[[], object]] = []
-    busy: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+    busy: set[asyncio.StreamWriter] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        busy[writer] = asyncio.current_task()  # type: ignore[assignment]
+        busy.add(writer)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -62,7 +62,9 @@ def answering(reply: Reply) -> Iterator[tuple[str, list[bytes]]]:
         server.close()
         for writer in busy:
             writer.transport.abort()
-        await asyncio.gather(*busy.values())
+        # A connection just accepted is a task of the loop before it is one of ours; its client has gone, so it ends.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
 
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()

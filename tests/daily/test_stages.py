@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -215,6 +216,15 @@ def test_a_log_that_was_never_given_purchases_is_refused(learned: Learned, tmp_p
     ingest(settings, Lake(settings.storage.lake), ManualClock(NOW))
     with pytest.raises(SlidrError, match="purchase"):
         label_clicks(plan_run(settings, ManualClock(NOW), quiet))
+
+
+def test_scores_of_other_clicks_are_refused(learned: Learned, tmp_path: Path) -> None:
+    """A score that went missing between training and calibration is noticed, not shifted onto its neighbour."""
+    shutil.copytree(learned.settings.storage.lake, tmp_path / "lake")
+    lake = Lake(str(tmp_path / "lake"))
+    lake.write(SCORES, lake.read(SCORES).slice(1))
+    with pytest.raises(CalibrationError, match="run `slidr train` again"):
+        calibrate_thresholds(replace(learned.run, lake=lake))
 
 
 def test_a_calibration_part_without_purchases_is_refused(learned: Learned, tmp_path: Path) -> None:

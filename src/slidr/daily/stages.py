@@ -11,7 +11,7 @@ import pyarrow as pa
 from slidr import extensions
 from slidr.daily.parts import read_part, sample_of
 from slidr.daily.plan import Run
-from slidr.errors import SettingsError
+from slidr.errors import CalibrationError, SettingsError
 from slidr.features.backfill import features_table, fold_table
 from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
@@ -126,7 +126,10 @@ def calibrate_thresholds(run: Run) -> tuple[Threshold, ...]:
     """Set the thresholds on the calibration part, write THRESHOLDS and return them."""
     run.progress("calibrate", 0)
     part = read_part(run, run.split.calibrate)
-    scores = run.lake.read(SCORES, start=run.split.calibrate[0], end=run.split.calibrate[1])["score"].to_numpy()
+    scored = run.lake.read(SCORES, start=run.split.calibrate[0], end=run.split.calibrate[1])
+    if not scored["click_id"].equals(part.clicks["click_id"]):
+        raise CalibrationError("the scores are of other clicks than labels and features; run `slidr train` again")
+    scores = scored["score"].to_numpy()
     method = extensions.load("slidr.calibration", run.settings.calibration.method)
     sample = sample_of(run, part, scores)
     thresholds: tuple[Threshold, ...] = method.calibrate(
