@@ -108,7 +108,7 @@ def evaluation(
         slice_curves=_slice_curves(sample, marked),
         density=density(),
         timezone="Europe/Berlin",
-        notes=notes_on(sample, found, budget=BUDGET),
+        notes=notes_on(sample, found, budget=BUDGET, calibrated_on=2_000),
     )
 
 
@@ -146,5 +146,5 @@ def bare() -> Evaluation:
         slice_curves=(),
         density=[],
         timezone="UTC",
-        notes=notes_on(unsold, found, budget=BUDGET),
+        notes=notes_on(unsold, found, budget=BUDGET, calibrated_on=0),
     )

@@ -146,7 +146,7 @@ def test_one_slice_is_counted_in_the_singular() -> None:
     """A note on a single slice reads as English."""
     sample = small()
     known = [threshold(ROOT, 0.5), threshold("device=app", 0.2), threshold(PATHS[0], 0.5), threshold(PATHS[1], 0.5)]
-    notes = notes_on(sample, judge_slices(sample.scores["three_layer"], sample, known), budget=0.5)
+    notes = notes_on(sample, judge_slices(sample.scores["three_layer"], sample, known), budget=0.5, calibrated_on=10)
     assert any(note.startswith("1 slice had") for note in notes)
 
 
@@ -155,3 +155,12 @@ def test_an_evaluation_survives_json() -> None:
     before = samples.evaluation(clicks=3000)
     after = msgspec.json.decode(msgspec.json.encode(before), type=Evaluation)
     assert after == before
+
+
+def test_a_budget_of_less_than_one_purchase_is_told() -> None:
+    """Where the budget buys no purchasing click of the calibration part, the reader learns what sets the threshold."""
+    sample = small()
+    found = judge_slices(sample.scores["three_layer"], sample, [threshold(ROOT, 0.5)])
+    for calibrated_on, told in ((26, True), (200, False)):
+        notes = notes_on(sample, found, budget=0.005, calibrated_on=calibrated_on)
+        assert any("is less than one" in note for note in notes) == told

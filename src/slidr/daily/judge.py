@@ -83,7 +83,7 @@ def judge(run: Run, *, title: str, truth: pa.Table | None = None) -> Evaluation:
         slice_curves=_slice_curves(judged, thresholds),
         density=_density(run),
         timezone=settings.timezone,
-        notes=notes_on(judged, slices, budget=budget),
+        notes=notes_on(judged, slices, budget=budget, calibrated_on=int(calibrate.purchased.sum())),
     )
     run.progress("judge", 1)
     return evaluation

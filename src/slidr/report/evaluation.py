@@ -231,10 +231,23 @@ def draw_curve(
     return DrawnCurve(name, curve.fpr[places].tolist(), curve.ivr[places].tolist(), point)
 
 
-def notes_on(judged: Judged, slices: Sequence[SliceResult], *, budget: float) -> tuple[str, ...]:
-    """Return what a reader must know before trusting the numbers, in sentences."""
+def notes_on(judged: Judged, slices: Sequence[SliceResult], *, budget: float, calibrated_on: int) -> tuple[str, ...]:
+    """Return what a reader must know before trusting the numbers, in sentences.
+
+    Args:
+        judged: the judging part.
+        slices: what `judge_slices` returned.
+        budget: share of purchasing clicks that may be marked.
+        calibrated_on: purchasing clicks of the calibration part.
+    """
     purchases = int(judged.purchased.sum())
     notes = []
+    if budget * calibrated_on < 1:
+        notes.append(
+            f"The calibration part has {calibrated_on} purchasing clicks, and {100 * budget:.4g} % of them is less than"
+            " one: the threshold lies at the highest score of a single purchase. Another day, or another seed, may move"
+            " IVR by its own size."
+        )
     needed = int(np.ceil(np.log(0.05) / np.log1p(-budget)))
     if purchases < needed:
         notes.append(
