@@ -59,12 +59,13 @@ def answering(reply: Reply) -> Iterator[tuple[str, list[bytes]]]:
         ends.append(lambda: loop.call_soon_threadsafe(finished.set))
         started.set()
         await finished.wait()
-        server.close()
         for writer in busy:
             writer.transport.abort()
         # A connection just accepted is a task of the loop before it is one of ours; its client has gone, so it ends.
+        # A server closed meanwhile would lose it unclosed.
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(others)
+        server.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(main()))
     thread.start()
