@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 from tabulate import tabulate
 
 from slidr.bundle import Bundle
-from slidr.cli.options import Bars, Outcome, printed, settings_option
+from slidr.cli.options import Bars, Outcome, account, printed, settings_option
 from slidr.clock import SystemClock
 from slidr.daily.judge import judge as judge_run
 from slidr.daily.judge import publish as publish_run
@@ -128,8 +127,9 @@ def _truth(path: Path) -> pa.Table:
 @printed
 def publish(settings: Settings, day: datetime | None, why: str) -> Outcome:
     """Make the bundle of the last judged run, publish it in the registry and promote it to champion."""
+    who = account()
     run, bars = _plan(settings, day)
-    bundle = publish_run(run, read_evaluation(settings), SystemClock(), who=getpass.getuser(), why=why)
+    bundle = publish_run(run, read_evaluation(settings), SystemClock(), who=who, why=why)
     bars.close()
     return _published(bundle, settings)
 
@@ -144,6 +144,7 @@ def _published(bundle: Bundle, settings: Settings) -> Outcome:
 @printed
 def daily(settings: Settings, day: datetime | None) -> Outcome:
     """Label, backfill, train, calibrate, judge and publish."""
+    who = account()
     run, bars = _plan(settings, day)
     label_clicks(run)
     backfill_features(run)
@@ -151,7 +152,7 @@ def daily(settings: Settings, day: datetime | None) -> Outcome:
     calibrate_thresholds(run)
     evaluation = judge_run(run, title=settings.clicks.path)
     page = write_report(run, evaluation)
-    bundle = publish_run(run, evaluation, SystemClock(), who=getpass.getuser(), why="daily run")
+    bundle = publish_run(run, evaluation, SystemClock(), who=who, why="daily run")
     bars.close()
     document = {"bundle": bundle.id, "report": str(page), "networks": msgspec.to_builtins(evaluation.networks)}
     return Outcome(f"{comparison(evaluation)}\n\n{_published(bundle, settings).text}\nreport: {page}", document)

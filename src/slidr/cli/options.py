@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import getpass
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +53,15 @@ def printed(command: Callable[..., Outcome]) -> Callable[..., None]:
         click.echo(msgspec.json.encode(outcome.document).decode() if as_json else outcome.text)
 
     return run
+
+
+def account() -> str:
+    """Return who runs this, for the history: the account's name, or its number where the system knows no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container's number without an entry in passwd: KeyError up to Python 3.12, OSError after it.
+        return f"uid {os.getuid()}"
 
 
 class Bars:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ import msgspec
 from tabulate import tabulate
 
 from slidr.bundle import read_bundle
-from slidr.cli.options import Outcome, printed, settings_option
+from slidr.cli.options import Outcome, account, printed, settings_option
 from slidr.clock import SECOND, SystemClock
 from slidr.decide import read_champion
 from slidr.features.keys import Pseudonymiser, read_secret
@@ -53,9 +52,10 @@ def bundles(settings: Settings) -> Outcome:
 @printed
 def promote(settings: Settings, bundle: str, why: str) -> Outcome:
     """Make BUNDLE the champion, once it has been fetched and has loaded exactly."""
+    who = account()
     registry = Registry(settings.storage.registry)
     read_bundle(registry.fetch(bundle, Path(settings.storage.bundles)))
-    entry = registry.promote(bundle, at=SystemClock().now(), who=getpass.getuser(), why=why)
+    entry = registry.promote(bundle, at=SystemClock().now(), who=who, why=why)
     return Outcome(f"champion {entry.number}: {entry.bundle}", msgspec.to_builtins(entry))
 
 
