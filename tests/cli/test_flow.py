@@ -64,6 +64,7 @@ def test_the_stages_one_by_one(slidr: Run, project: Path, learned: Learned) -> N
     judged = slidr("judge", *at, "--truth", project / "logs" / "truth").document
     assert judged["networks"][0]["ivr"] == learned.evaluation.networks[0].ivr
     assert judged["networks"][0]["families"]
+    assert judged["notes"] == list(learned.evaluation.notes)
     assert Path(judged["report"]).exists()
     bundle = slidr("publish", *at, "--why", "a try").document["bundle"]
     listed = slidr("bundles", *at).document
@@ -77,6 +78,8 @@ def test_the_flow_of_a_day(slidr: Run, project: Path, learned: Learned) -> None:
     assert said.code == 0, said.err
     assert "champion: " in said.out
     assert "three_layer" in said.out
+    assert all(f"note: {note}" in said.out for note in learned.evaluation.notes if "truth" not in note)
+    assert "2026-03-10 00:00:00  2026-03-11 00:00:00" in said.out
     listed = slidr("bundles", "--settings", project / "slidr.toml", "--json").document
     assert listed["history"][-1]["why"] == "daily run"
     assert learned.bundle.id in [one["bundle"] for one in listed["bundles"]]

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import msgspec
-from tabulate import tabulate
 
 from slidr.cli.options import Bars, Outcome, printed
+from slidr.cli.words import judgement, judgement_document
 from slidr.clock import SystemClock
 from slidr.demo.loop import LOGS, Request, Shown, run_demo
-from slidr.report.summary import comparison
 
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
@@ -41,17 +39,29 @@ def demo(
     """Run the whole loop: a log goes in, a bundle comes out, a service decides with it.
 
     Nine days train, calibrate and judge (7 + 1 + 1); a shorter log is cut 60/20/20 by time. The judging part is sent
-    to a running service click by click, and every decision is compared with the batch.
+    to a running service click by click, and every decision is compared with the batch; exit status 1 where one differs.
     """
     bars = Bars()
     shown = run_demo(Request(folder, source, clicks, purchases, size, seed, rate), SystemClock(), bars)
     bars.close()
-    return Outcome(_text(shown, folder), _document(shown))
+    return outcome_of(shown, folder)
+
+
+def outcome_of(shown: Shown, folder: Path) -> Outcome:
+    """Return what the demo prints; where a decision differs from the batch, it has failed."""
+    differences = shown.comparison.differences
+    fault = (
+        f"{differences:,} of {shown.comparison.decisions:,} decisions over HTTP differ from the batch, which is a fault"
+        f" of slidr: please report it, with what stands above and the settings in {folder / 'slidr.toml'}"
+        if differences
+        else None
+    )
+    return Outcome(_text(shown, folder), _document(shown), fault)
 
 
 def _document(shown: Shown) -> dict[str, object]:
     return {
-        "networks": msgspec.to_builtins(shown.evaluation.networks),
+        **judgement_document(shown.evaluation),
         "decisions": shown.comparison.decisions,
         "differences": shown.comparison.differences,
         "verdicts": shown.comparison.verdicts,
@@ -62,37 +72,25 @@ def _document(shown: Shown) -> dict[str, object]:
         "seconds": shown.seconds,
         "bundle": shown.bundle,
         "report": str(shown.report),
-        "notes": shown.evaluation.notes,
         "rejections": shown.rejections,
     }
 
 
 def _text(shown: Shown, folder: Path) -> str:
-    evaluation, compared, sent = shown.evaluation, shown.comparison, shown.latencies
-    spans = [
-        (name, span.clicks, span.purchases)
-        for name, span in (
-            ("train", evaluation.train),
-            ("calibrate", evaluation.calibrate),
-            ("judge", evaluation.judge),
-        )
-    ]
+    compared, sent = shown.comparison, shown.latencies
     latencies = ", ".join(f"{name} {sent.quantile(share):.2f} ms" for name, share in _QUANTILES.items())
     verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in compared.verdicts.items())
     equal = (
         "every one equals the batch" if compared.differences == 0 else f"{compared.differences:,} DIFFER from the batch"
     )
-    lines = [
-        *(f"rejected: {line}" for line in shown.rejections),
-        tabulate(spans, headers=("part", "clicks", "purchasing clicks"), intfmt=","),
-        "",
+    facts = (
         "seconds: " + ", ".join(f"{stage} {taken:.1f}" for stage, taken in shown.seconds.items()),
         f"bundle {shown.bundle}, settings {folder / 'slidr.toml'}",
         f"over HTTP: {compared.decisions:,} decisions ({verdicts}); {equal}",
-        "",
-        *(f"note: {note}" for note in evaluation.notes),
-        "",
-        comparison(evaluation),
+    )
+    lines = [
+        *(f"rejected: {line}" for line in shown.rejections),
+        judgement(shown.evaluation, *facts),
         "",
         f"service: {sent.rate:,.0f} decisions/s, {latencies}",
         f"report: {shown.report}",

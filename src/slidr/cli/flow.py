@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from slidr.bundle import Bundle
 from slidr.cli.options import Bars, Outcome, account, printed, settings_option
+from slidr.cli.words import judgement, judgement_document
 from slidr.clock import SystemClock
 from slidr.daily.judge import judge as judge_run
 from slidr.daily.judge import publish as publish_run
@@ -22,7 +23,6 @@ from slidr.daily.judge import read_evaluation, write_report
 from slidr.daily.plan import Run, plan_run
 from slidr.daily.stages import backfill_features, calibrate_thresholds, label_clicks, train_networks
 from slidr.errors import SourceError
-from slidr.report.summary import comparison
 from slidr.settings import Settings
 from slidr.tables import Threshold
 
@@ -109,8 +109,8 @@ def judge(settings: Settings, day: datetime | None, truth: Path | None) -> Outco
     evaluation = judge_run(run, title=settings.clicks.path, truth=_truth(truth) if truth else None)
     bars.close()
     page = write_report(run, evaluation)
-    document = {"networks": msgspec.to_builtins(evaluation.networks), "report": str(page)}
-    return Outcome(f"{comparison(evaluation)}\n\nreport: {page}", document)
+    document = judgement_document(evaluation) | {"report": str(page)}
+    return Outcome(f"{judgement(evaluation)}\n\nreport: {page}", document)
 
 
 def _truth(path: Path) -> pa.Table:
@@ -154,5 +154,5 @@ def daily(settings: Settings, day: datetime | None) -> Outcome:
     page = write_report(run, evaluation)
     bundle = publish_run(run, evaluation, SystemClock(), who=who, why="daily run")
     bars.close()
-    document = {"bundle": bundle.id, "report": str(page), "networks": msgspec.to_builtins(evaluation.networks)}
-    return Outcome(f"{comparison(evaluation)}\n\n{_published(bundle, settings).text}\nreport: {page}", document)
+    document = judgement_document(evaluation) | {"bundle": bundle.id, "report": str(page)}
+    return Outcome(f"{judgement(evaluation)}\n\n{_published(bundle, settings).text}\nreport: {page}", document)

@@ -14,16 +14,18 @@ import click
 import msgspec
 from tqdm import tqdm
 
+from slidr.errors import ServiceError
 from slidr.settings import Settings, read_settings
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class Outcome(NamedTuple):
-    """What a command has to say: text for people, a document for machines."""
+    """What a command has to say: text for people, a document for machines, and why it failed where it did."""
 
     text: str
     document: Any
+    fault: str | None = None
 
 
 def settings_option(command: _Command) -> _Command:
@@ -44,13 +46,18 @@ def settings_option(command: _Command) -> _Command:
 
 
 def printed(command: Callable[..., Outcome]) -> Callable[..., None]:
-    """Add --json, and print the command's outcome: as text, or as one JSON object on one line."""
+    """Add --json, and print the command's outcome: as text, or as one JSON object on one line.
+
+    The command that is returned raises a ServiceError where the outcome has a fault, once it has been printed.
+    """
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
     @functools.wraps(command)
     def run(*arguments: Any, as_json: bool, **options: Any) -> None:
         outcome = command(*arguments, **options)
         click.echo(msgspec.json.encode(outcome.document).decode() if as_json else outcome.text)
+        if outcome.fault is not None:
+            raise ServiceError(outcome.fault)
 
     return run
 
