@@ -17,7 +17,7 @@ from tests import small
 from slidr.bundle import Bundle, Parts, write_bundle
 from slidr.clock import HOUR, MINUTE
 from slidr.daily.batch import decide_table
-from slidr.decide import MODEL, NO_IDENTIFIERS, Decider, Decisions, read_champion
+from slidr.decide import MODEL, NO_IDENTIFIERS, Decider, Decisions, check_serves, read_champion
 from slidr.errors import BundleError, RegistryError
 from slidr.features.clicks import Click, click_type
 from slidr.features.keys import Pseudonymiser
@@ -241,3 +241,15 @@ def test_the_champion_is_fetched_and_checked(tmp_path: Path) -> None:
     registry.publish(tmp_path / "made" / made.id)
     registry.promote(made.id, at=1, who="tests", why="because")
     assert read_champion(str(tmp_path / "registry"), tmp_path / "cache") == made
+
+
+def test_thresholds_of_other_slices_are_refused(bundle: Bundle) -> None:
+    """A threshold of a slice that the clicks are not sliced by would never be taken, so the bundle is refused."""
+    strange = with_thresholds(bundle, *bundle.thresholds, columns=("region",))
+    if any(threshold.slice != "all" for threshold in bundle.thresholds):
+        with pytest.raises(BundleError, match="clicks are sliced by region"):
+            check_serves(strange)
+    foreign = msgspec.structs.replace(bundle.thresholds[0], slice="region=north")
+    with pytest.raises(BundleError, match=r"the slice 'region=north', and clicks are sliced by device, logged_in"):
+        check_serves(with_thresholds(bundle, *bundle.thresholds, foreign))
+    check_serves(bundle)

@@ -44,6 +44,29 @@ def read_champion(registry: str, folder: Path) -> Bundle:
     return read_bundle(held.fetch(champion.bundle, folder))
 
 
+def check_serves(bundle: Bundle) -> None:
+    """Refuse a bundle whose parts do not belong together: it would load, and then decide wrongly or not at all.
+
+    Raises:
+        BundleError: the network reads other features than the catalogue declares, no threshold is set for all traffic,
+            or a threshold is of a slice that the clicks are not sliced by.
+    """
+    names = tuple(feature.name for feature in bundle.catalogue)
+    if Scorer(bundle.graph).names != names:
+        raise BundleError(f"bundle {bundle.id}: the network reads other features than the catalogue declares")
+    slices = {threshold.slice for threshold in bundle.thresholds}
+    if ROOT not in slices:
+        raise BundleError(f"bundle {bundle.id}: thresholds.json sets none for {ROOT!r}, which unseen slices need")
+    columns = bundle.contract.slice_columns
+    for path in sorted(slices - {ROOT}):
+        found = tuple(part.partition("=")[0] for part in path.split("/"))
+        if found != columns[: len(found)]:
+            raise BundleError(
+                f"bundle {bundle.id}: thresholds.json has the slice {path!r}, and clicks are sliced by"
+                f" {', '.join(columns) or 'nothing'}; calibrate again"
+            )
+
+
 class Decision(msgspec.Struct, frozen=True):
     """What was decided of one click; score and threshold are None where the model was not asked."""
 
@@ -115,8 +138,7 @@ class Decider:
         rules: list rules, which run before the model.
 
     Raises:
-        BundleError: the network does not read the catalogue's features, no threshold is set for all traffic, or the
-            secret key is another one.
+        BundleError: the bundle's parts do not belong together, or the secret key is another one.
     """
 
     def __init__(
@@ -131,10 +153,7 @@ class Decider:
         self._scorer = Scorer(bundle.graph)
         self._thresholds = {threshold.slice: np.float32(threshold.threshold) for threshold in bundle.thresholds}
         self._slices: dict[tuple[object, ...], tuple[str, np.float32]] = {}
-        if self._scorer.names != self.layout.names:
-            raise BundleError(f"bundle {bundle.id}: the network reads other features than the catalogue declares")
-        if ROOT not in self._thresholds:
-            raise BundleError(f"bundle {bundle.id}: thresholds.json sets none for {ROOT!r}, which unseen slices need")
+        check_serves(bundle)
         if bundle.contract.key_fingerprint != pseudonymiser.fingerprint:
             raise BundleError(
                 f"bundle {bundle.id} was made with the secret key {bundle.contract.key_fingerprint}, this process has"

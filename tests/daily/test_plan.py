@@ -68,11 +68,13 @@ def test_a_short_log_is_cut_by_time(tmp_path: Path) -> None:
     assert run.split.judge == (times[80], times[99] + 1)
 
 
-def test_a_log_with_a_hole_is_a_short_one(tmp_path: Path) -> None:
-    """Nine days that are not in a row are no nine days."""
-    times = [time for time in daily_clicks(10) if not start_of(FIRST) + 4 * DAY <= time < start_of(FIRST) + 5 * DAY]
+def test_a_day_without_clicks_is_no_day(tmp_path: Path) -> None:
+    """With a hole in the log, the newest nine days that have clicks are taken."""
+    times = [time for time in daily_clicks(12) if not start_of(FIRST) + 4 * DAY <= time < start_of(FIRST) + 5 * DAY]
     run = plan_of(tmp_path, times, now=start_of(FIRST) + 30 * DAY)
-    assert (run.split.train[0], run.split.judge[1]) == (times[0], times[-1] + 1)
+    last = start_of(date(2026, 3, 13))
+    assert run.split.judge == (last, last + DAY)
+    assert run.split.train == (start_of(date(2026, 3, 4)), last - DAY)
 
 
 @pytest.mark.parametrize(("hours", "day"), [(23, 9), (24, 10), (47, 10), (48, 11), (500, 11)])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
-from dataclasses import replace
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -12,6 +14,7 @@ import onnx
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from msgspec.structs import replace
 from tests.learned import NOW, Learned, copy_of, quiet
 
 from slidr import extensions
@@ -35,7 +38,7 @@ from slidr.ingest import ingest
 from slidr.lake.delta import Lake
 from slidr.lake.schema import conform
 from slidr.model.scorer import Scorer
-from slidr.settings import Settings, located, parse_settings
+from slidr.settings import FeaturesSettings, Settings, located, parse_settings
 from slidr.slices import ROOT
 from slidr.tables import CLICKS, FEATURES, LABELS, PURCHASES, SCORES, THRESHOLDS
 
@@ -142,8 +145,66 @@ def test_no_stage_needs_the_truth(learned: Learned, run: Run) -> None:
 
 def test_an_unknown_network_is_not_read(run: Run) -> None:
     """Without a trained network the error says which stage makes it."""
-    shutil.rmtree(run.settings.storage.networks)
+    (Path(run.settings.storage.networks) / "three_layer.onnx").unlink()
     with pytest.raises(SettingsError, match=r"holds no three_layer\.onnx; run `slidr train` first"):
+        read_networks(run)
+    shutil.rmtree(run.settings.storage.networks)
+    with pytest.raises(SettingsError, match="the stage train has not been done; run `slidr train` first"):
+        read_networks(run)
+
+
+def test_later_purchases_do_not_reach_the_training(learned: Learned, run: Run) -> None:
+    """What accounts buy after the training part changes no RFM label; what clicks led to still counts."""
+    before = label_clicks(run)
+    first = run.split.train[1]
+    accounts = learned.log.clicks["user"].drop_null().unique()
+    later = pa.table(
+        {
+            "purchase_id": [f"later-{place}" for place in range(len(accounts))],
+            "time": pa.array([first + place for place in range(len(accounts))]).cast(pa.timestamp("us", "UTC")),
+            "user": accounts,
+            "click_id": pa.nulls(len(accounts), pa.string()),
+            "value": pa.array([10**9] * len(accounts)),
+            "currency": ["EUR"] * len(accounts),
+        }
+    )
+    run.lake.append(PURCHASES, later)
+    after = label_clicks(run)
+    rfm = [pc.equal(labels["reason"], "rfm").to_numpy() for labels in (before, after)]
+    bought = pc.equal(after["reason"], "purchase").to_numpy()
+    assert rfm[0].any()
+    assert not (rfm[1] & ~rfm[0]).any()
+    assert (bought & ~pc.equal(before["reason"], "purchase").to_numpy()).any()
+
+
+def test_the_seed_has_the_days_that_are_not_mature(learned: Learned, tmp_path: Path) -> None:
+    """A new service starts behind the lake's newest click, though its label is not mature."""
+    mine = small_run(tmp_path, learned.log.clicks, learned.log.purchases, day=date(2026, 3, 9))
+    backfill_features(mine)
+    store = EmbeddedStore(compile_catalogue(mine.catalogue))
+    store.restore(Path(mine.settings.storage.seed), fingerprint=mine.pseudonymiser.fingerprint)
+    assert store.sequence == learned.log.clicks.num_rows
+    assert mine.lake.read(FEATURES)["time"].cast(pa.int64()).to_numpy().max() < mine.split.judge[1]
+
+
+def test_stages_of_other_runs_are_refused(run: Run) -> None:
+    """Other days or other settings than those that a stage was done with are named, with the stage to run again."""
+    wider = replace(run.settings, slices=replace(run.settings.slices, columns=("region",)))
+    refusals: list[tuple[str, Callable[[], object]]] = [
+        ("calibrate", lambda: read_thresholds(dataclasses.replace(run, settings=wider))),
+        ("label", lambda: train_networks(dataclasses.replace(run, as_of=run.as_of + 1))),
+        (
+            "backfill",
+            lambda: train_networks(
+                dataclasses.replace(run, settings=replace(run.settings, features=FeaturesSettings(windows=("1h",))))
+            ),
+        ),
+    ]
+    for stage, attempt in refusals:
+        with pytest.raises(SettingsError, match=f"the stage {stage} was done for other days .* `slidr {stage}`"):
+            attempt()
+    label_clicks(run)
+    with pytest.raises(SettingsError, match="the stage train has not been done"):
         read_networks(run)
 
 
@@ -192,13 +253,13 @@ def test_slices_need_their_columns(learned: Learned) -> None:
     assert slice_sample(none, scores, purchased, ("device",), 50).paths == ("device=null",)
 
 
-def small_run(folder: Path, clicks: pa.Table, purchases: pa.Table, **document: object) -> Run:
+def small_run(folder: Path, clicks: pa.Table, purchases: pa.Table, day: date | None = None, **document: object) -> Run:
     """Return a run over a lake with these tables alone."""
     settings: Settings = located(parse_settings({"model": {"widths": [4]}, **document}), folder)
     lake = Lake(settings.storage.lake)
     lake.write(CLICKS, clicks)
     lake.write(PURCHASES, purchases)
-    return plan_run(settings, ManualClock(NOW), quiet)
+    return plan_run(settings, ManualClock(NOW), quiet, day=day)
 
 
 def test_a_log_without_purchases_is_refused(learned: Learned, tmp_path: Path) -> None:
@@ -224,7 +285,7 @@ def test_scores_of_other_clicks_are_refused(learned: Learned, tmp_path: Path) ->
     lake = Lake(str(tmp_path / "lake"))
     lake.write(SCORES, lake.read(SCORES).slice(1))
     with pytest.raises(CalibrationError, match="run `slidr train` again"):
-        calibrate_thresholds(replace(learned.run, lake=lake))
+        calibrate_thresholds(dataclasses.replace(learned.run, lake=lake))
 
 
 def test_a_calibration_part_without_purchases_is_refused(learned: Learned, tmp_path: Path) -> None:

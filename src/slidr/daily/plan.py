@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 import pyarrow as pa
@@ -59,8 +59,8 @@ class Run:
 def plan_run(settings: Settings, clock: Clock, progress: Progress, *, day: date | None = None) -> Run:
     """Return the run that judges on a day, or on the newest mature day where None.
 
-    With nine days of clicks or more, seven train, the eighth calibrates and the ninth judges. A shorter log is split in
-    time order: 60 % train, 20 % calibrate, 20 % judge.
+    With nine days of clicks or more, of the newest nine seven train, the eighth calibrates and the ninth judges; a day
+    without clicks is no day. A log of fewer days is split in time order: 60 % train, 20 % calibrate, 20 % judge.
 
     Raises:
         LabelError: the lake has no clicks, or none of the day, or the day's labels are not mature.
@@ -79,9 +79,9 @@ def plan_run(settings: Settings, clock: Clock, progress: Progress, *, day: date 
             f" {window // HOUR} h after a day's end"
         )
     last = day or mature[-1]
-    first = last - timedelta(days=_NEEDED_DAYS - 1)
-    if sum(first <= one <= last for one in days) == _NEEDED_DAYS:
-        edges = [_start(first + timedelta(days=after)) for after in (0, TRAINING_DAYS, TRAINING_DAYS + 1, _NEEDED_DAYS)]
+    newest = [one for one in days if one <= last][-_NEEDED_DAYS:]
+    if len(newest) == _NEEDED_DAYS:
+        edges = [_start(newest[place]) for place in (0, TRAINING_DAYS, TRAINING_DAYS + 1)] + [_start(last) + DAY]
     else:
         times = lake.read(CLICKS, end=_start(last) + DAY, columns=["time"])["time"].cast(pa.int64()).to_numpy()
         edges = [int(times[0]), *(int(times[len(times) * part // 10]) for part in (6, 8)), int(times[-1]) + 1]

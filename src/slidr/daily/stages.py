@@ -11,6 +11,7 @@ import pyarrow as pa
 from slidr import extensions
 from slidr.daily.parts import read_part, sample_of
 from slidr.daily.plan import Run
+from slidr.daily.stamps import require, stamp
 from slidr.errors import CalibrationError, SettingsError
 from slidr.features.backfill import features_table, fold_table
 from slidr.features.layout import compile_catalogue
@@ -30,14 +31,23 @@ def label_clicks(run: Run) -> pa.Table:
     run.progress("label", 0)
     clicks = run.lake.read(CLICKS, start=run.split.train[0], end=run.split.judge[1])
     purchases = run.lake.read(PURCHASES, end=run.as_of)
-    labels = label(clicks, purchases, as_of=run.as_of, settings=run.settings.labels, final=run.final)
+    labels = label(
+        clicks,
+        purchases,
+        as_of=run.as_of,
+        # As of the training date: what accounts buy later must not reach the training.
+        accounts_as_of=run.split.train[1],
+        settings=run.settings.labels,
+        final=run.final,
+    )
     run.lake.write(LABELS, labels)
+    stamp(run, "label")
     run.progress("label", 1)
     return labels
 
 
 def backfill_features(run: Run, *, state_before_judging: Path | None = None) -> None:
-    """Write FEATURES of the run's clicks, and the state behind the last of them, from which a new service starts.
+    """Write FEATURES of the run's clicks, and the state behind the lake's newest click, where a new service starts.
 
     Args:
         run: the run.
@@ -48,11 +58,13 @@ def backfill_features(run: Run, *, state_before_judging: Path | None = None) -> 
     layout = compile_catalogue(catalogue)
     pseudonymiser = run.pseudonymiser
     store = EmbeddedStore(layout)
-    # What lies before the training part only warms the state; its rows are not kept.
+    # What lies before only warms the state, and what lies after, where labels are not mature yet, must be in the seed;
+    # rows of neither are kept.
     bounds = {
         "before": (None, run.split.train[0]),
         "learn": (run.split.train[0], run.split.judge[0]),
         "judge": run.split.judge,
+        "after": (run.split.judge[1], None),
     }
     parts = {name: run.lake.read(CLICKS, start=start, end=end) for name, (start, end) in bounds.items()}
     total, done = sum(part.num_rows for part in parts.values()), 0
@@ -69,19 +81,21 @@ def backfill_features(run: Run, *, state_before_judging: Path | None = None) -> 
         folded = [
             (chunk.rows, chunk.sequences)
             for chunk in fold_table(part, layout, pseudonymiser, store, progress)
-            if name != "before"
+            if name in ("learn", "judge")
         ]
         if folded:
             rows, sequences = (np.concatenate(arrays) for arrays in zip(*folded, strict=True))
             written.append(features_table(part, catalogue, sequences, rows))
     run.lake.write(FEATURES, pa.concat_tables(written))
     store.snapshot(Path(run.settings.storage.seed), fingerprint=pseudonymiser.fingerprint)
+    stamp(run, "backfill")
     run.progress("backfill", 1)
 
 
 def train_networks(run: Run) -> dict[str, bytes]:
     """Fit every network on the training part, write their graphs, and write SCORES of the one that decides."""
     run.progress("train", 0)
+    require(run, "label", "backfill")
     part = read_part(run, run.split.train)
     logged_in = part.clicks["logged_in"].to_numpy(zero_copy_only=False)
     names = tuple(feature.name for feature in run.catalogue)
@@ -106,6 +120,7 @@ def train_networks(run: Run) -> dict[str, bytes]:
         written.append(pa.table(columns | {"score": pa.array(scorer.score(scored.rows))}))
     # In one write, for both parts may lie in one day, and a write replaces the days that it holds.
     run.lake.write(SCORES, pa.concat_tables(written))
+    stamp(run, "train")
     run.progress("train", 1)
     return graphs
 
@@ -114,8 +129,9 @@ def read_networks(run: Run) -> dict[str, bytes]:
     """Return the graphs that `train_networks` wrote.
 
     Raises:
-        SettingsError: there are none.
+        SettingsError: there are none, or they are of another run.
     """
+    require(run, "train")
     found = {path.stem: path.read_bytes() for path in sorted(Path(run.settings.storage.networks).glob("*.onnx"))}
     if NETWORK not in found:
         raise SettingsError(f"{run.settings.storage.networks} holds no {NETWORK}.onnx; run `slidr train` first")
@@ -125,6 +141,7 @@ def read_networks(run: Run) -> dict[str, bytes]:
 def calibrate_thresholds(run: Run) -> tuple[Threshold, ...]:
     """Set the thresholds on the calibration part, write THRESHOLDS and return them."""
     run.progress("calibrate", 0)
+    require(run, "label", "backfill", "train")
     part = read_part(run, run.split.calibrate)
     scored = run.lake.read(SCORES, start=run.split.calibrate[0], end=run.split.calibrate[1])
     if not scored["click_id"].equals(part.clicks["click_id"]):
@@ -136,10 +153,16 @@ def calibrate_thresholds(run: Run) -> tuple[Threshold, ...]:
         sample, run.settings.calibration, run.settings.slices.minimum_purchases
     )
     run.lake.write(THRESHOLDS, pa.Table.from_pylist(msgspec.to_builtins(thresholds)))
+    stamp(run, "calibrate")
     run.progress("calibrate", 1)
     return thresholds
 
 
 def read_thresholds(run: Run) -> tuple[Threshold, ...]:
-    """Return the thresholds that `calibrate_thresholds` wrote."""
+    """Return the thresholds that `calibrate_thresholds` wrote.
+
+    Raises:
+        SettingsError: there are none, or they are of another run.
+    """
+    require(run, "train", "calibrate")
     return msgspec.convert(tuple(run.lake.read(THRESHOLDS).to_pylist()), tuple[Threshold, ...])

@@ -30,7 +30,13 @@ def rules() -> tuple[str, ...]:
 
 
 def label(
-    clicks: pa.Table, purchases: pa.Table, *, as_of: int, settings: LabelsSettings, final: bool = False
+    clicks: pa.Table,
+    purchases: pa.Table,
+    *,
+    as_of: int,
+    settings: LabelsSettings,
+    accounts_as_of: int | None = None,
+    final: bool = False,
 ) -> pa.Table:
     """Label clicks human from what was bought, in the order of the clicks given.
 
@@ -39,6 +45,8 @@ def label(
         purchases: rows of PURCHASES; those later than `as_of` do not count.
         as_of: microseconds since 1970, UTC; purchases up to here are known.
         settings: the attribution window and the RFM rule.
+        accounts_as_of: rules that judge an account by its purchases, such as RFM, see those up to here: the training
+            date, so that what an account buys later cannot reach the training; `as_of` where None.
         final: the log tells the last word on purchases, so that every label is mature at once.
 
     Returns:
@@ -52,7 +60,9 @@ def label(
         raise LabelError(_no_purchases(purchases, as_of))
     reasons = np.full(clicks.num_rows, LabelReason.NONE.value, dtype=object)
     for name in rules():
-        human = extensions.load(__name__, name).human(clicks, known, as_of=as_of, settings=settings)
+        moment = as_of if name == LabelReason.PURCHASE or accounts_as_of is None else min(as_of, accounts_as_of)
+        seen = known.filter(pc.less_equal(microseconds(known), pa.scalar(moment)))
+        human = extensions.load(__name__, name).human(clicks, seen, as_of=moment, settings=settings)
         reasons[human & (reasons == LabelReason.NONE.value)] = name
     times = microseconds(clicks).to_numpy()
     matured = times if final else times + duration(settings.attribution_window)

@@ -1,0 +1,69 @@
+"""Stamps: what each stage's output was made from, so that a later stage refuses what belongs to another run."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from slidr.daily.plan import Run
+from slidr.errors import SettingsError
+
+STAGES = ("label", "backfill", "train", "calibrate", "judge")
+_SECTIONS: dict[str, tuple[str, ...]] = {
+    "label": ("labels",),
+    "backfill": ("features",),
+    "train": ("labels", "features", "rules", "model"),
+    "calibrate": ("labels", "features", "rules", "model", "slices", "calibration"),
+    "judge": ("labels", "features", "rules", "model", "slices", "calibration"),
+}
+"""The sections of the settings that decide what a stage makes."""
+
+
+def stamp(run: Run, stage: str) -> None:
+    """Note that a stage of this run is done; what later stages made before is no longer current.
+
+    Args:
+        run: the run.
+        stage: one of `STAGES`.
+    """
+    path = _path(run)
+    # Labels and features do not depend on each other; every later stage depends on all before it.
+    kept = STAGES[: max(STAGES.index(stage), STAGES.index("train"))]
+    stamps = {name: value for name, value in _read(path).items() if name in kept}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(stamps | {stage: _identity(run, stage)}), indent=1))
+
+
+def require(run: Run, *stages: str) -> None:
+    """Refuse to go on from stages that were not done, or were done for other days or with other settings.
+
+    Raises:
+        SettingsError: names the stage to run again.
+    """
+    stamps = _read(_path(run))
+    for stage in stages:
+        if stamps.get(stage) != _identity(run, stage):
+            done = "was done for other days or with other settings" if stage in stamps else "has not been done"
+            raise SettingsError(f"the stage {stage} {done}; run `slidr {stage}` first, for the same day")
+
+
+def _identity(run: Run, stage: str) -> str:
+    made_of = {
+        "split": [run.split.train, run.split.calibrate, run.split.judge],
+        "as_of": run.as_of,
+        **{section: msgspec.to_builtins(getattr(run.settings, section)) for section in _SECTIONS[stage]},
+    }
+    return hashlib.sha256(msgspec.json.encode(made_of, order="sorted")).hexdigest()[:16]
+
+
+def _path(run: Run) -> Path:
+    return Path(run.settings.storage.networks) / "stages.json"
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+    except FileNotFoundError:
+        return {}
