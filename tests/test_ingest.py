@@ -179,6 +179,42 @@ def test_twice_is_as_once(tmp_path: Path, learned: Learned) -> None:
     assert [lake.read(table) for table in (CLICKS, PURCHASES)] == tables
 
 
+def ingested(lake: Lake, folder: Path, *lines: str) -> list[tuple[str, int]]:
+    """Ingest a log of these lines beside what the lake holds; return (click_id, cost) of all its clicks."""
+    ingest(settings_of(folder, *lines), lake, CLOCK)
+    held = lake.read(CLICKS)
+    return list(zip(held["click_id"].to_pylist(), held["cost"].to_pylist(), strict=True))
+
+
+def test_a_next_file_adds_to_its_days(tmp_path: Path) -> None:
+    """A file that begins on the day on which the last one ended, and a straggler, delete no neighbours."""
+    lake = Lake(str(tmp_path / "lake"))
+    noon, night, next_day = "2026-03-02T12:00:00Z", "2026-03-02T23:59:59Z", "2026-03-03T00:00:01Z"
+    ingested(lake, tmp_path, line("a", noon), line("b", night))
+    assert ingested(lake, tmp_path, line("c", night), line("d", next_day)) == [("a", 5), ("b", 5), ("c", 5), ("d", 5)]
+    assert [name for name, _ in ingested(lake, tmp_path, line("e", noon))] == ["a", "e", "b", "c", "d"]
+
+
+def test_a_click_ingested_again_is_the_newer_one(tmp_path: Path) -> None:
+    """Of one click_id on one day the row of the later log stays, once."""
+    lake = Lake(str(tmp_path / "lake"))
+    ingested(lake, tmp_path, line("a"), line("b"))
+    assert ingested(lake, tmp_path, line("b", cost="7"), line("c")) == [("a", 5), ("b", 7), ("c", 5)]
+
+
+def test_purchases_merge_as_clicks_do(tmp_path: Path) -> None:
+    """A next purchase log of the same day keeps the purchases of the first."""
+    lake = Lake(str(tmp_path / "lake"))
+    clicks, bought = settings_of(tmp_path, line("a")).clicks.path, tmp_path / "bought.csv"
+    settings = parse_settings({"clicks": {"path": clicks}, "purchases": {"path": str(bought)}})
+    for rows in ("p1,{},9\np2,{},9\n", "p2,{},1\np3,{},1\n"):
+        bought.write_text("purchase_id,time,value\n" + rows.replace("{}", "2026-03-02T10:05:00Z"))
+        ingest(settings, lake, CLOCK)
+    held = lake.read(PURCHASES)
+    assert held["purchase_id"].to_pylist() == ["p1", "p2", "p3"]
+    assert held["value"].to_pylist() == [9, 1, 1]
+
+
 def test_real_logs_lose_nothing(data: Path) -> None:
     """Every row of the TalkingData sample comes through, installs with the clicks that they name."""
     path = data / "talkingdata" / "sample_100k.csv.gz"

@@ -82,11 +82,14 @@ def read_log(settings: Settings, clock: Clock, progress: Callable[[int], None] |
 
 
 def ingest(settings: Settings, lake: Lake, clock: Clock, progress: Callable[[int], None] | None = None) -> Log:
-    """Read the logs and write them to the lake; the days that they hold are replaced, so twice is as once.
+    """Read the logs and merge them into the lake, so that twice is as once.
 
-    Raises as `read_log` does.
+    On the UTC days that the logs touch, a click or purchase replaces the one of the same identifier, and the others
+    stay; `Rejections` counts repeats within the log, not these.
+
+    Raises as `read_log` does, and `TableError` where the lake does not take the rows.
     """
     log = read_log(settings, clock, progress)
-    lake.write(CLICKS, log.clicks)
-    lake.write(PURCHASES, log.purchases)
+    lake.merge(CLICKS, log.clicks)
+    lake.merge(PURCHASES, log.purchases)
     return log

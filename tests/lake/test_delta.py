@@ -67,6 +67,47 @@ def test_a_day_of_another_date_is_refused(lake: Lake) -> None:
         lake.write(CLICKS, clicks(1, DAY), day=MONDAY)
 
 
+def test_a_merge_replaces_by_identifier_and_keeps_the_neighbours(lake: Lake) -> None:
+    """On the days of the data a row replaces its namesake; other rows and other days stay, and twice is as once."""
+    lake.write(CLICKS, clicks(1, 2, DAY, DAY + 1))
+    newer = clicks(5, 6, first=1, rank=[1, 2])
+    for _ in range(2):
+        lake.merge(CLICKS, newer)
+        read = lake.read(CLICKS)
+        assert read["click_id"].to_pylist() == ["c0", "c1", "c2", "c2", "c3"]
+        assert read["rank"].to_pylist() == [None, 1, 2, None, None]
+
+
+def test_a_merge_reads_only_the_days_that_it_touches(lake: Lake) -> None:
+    """The files of other days are the same before and after, in one commit."""
+    lake.merge(CLICKS, clicks(1, DAY))
+    files, version = set(Path(lake.address(CLICKS)).rglob("*.parquet")), lake.version(CLICKS)
+    for file in files:
+        if "2026-03-03" in str(file):
+            file.write_bytes(b"not read")
+    lake.merge(CLICKS, clicks(2, first=9))
+    assert lake.version(CLICKS) == version + 1
+    assert lake.read(CLICKS, end=MIDNIGHT + DAY)["click_id"].to_pylist() == ["c0", "c9"]
+
+
+def test_a_merge_of_nothing_changes_nothing(lake: Lake) -> None:
+    """Empty data make the table where there is none, and leave it where there is one."""
+    lake.merge(CLICKS, clicks())
+    assert lake.exists(CLICKS)
+    lake.merge(CLICKS, clicks(1))
+    lake.merge(CLICKS, clicks())
+    assert lake.read(CLICKS).num_rows == 1
+
+
+def test_a_merge_that_cannot_be_is_refused(lake: Lake) -> None:
+    """A further column of another type is named, and a table without days is written whole."""
+    lake.write(CLICKS, clicks(1, rank=[1]))
+    with pytest.raises(TableError, match="rank"):
+        lake.merge(CLICKS, clicks(2, rank=["first"]))
+    with pytest.raises(TableError, match="write it whole"):
+        lake.merge(THRESHOLDS, pa.table({}))
+
+
 def test_append_adds(lake: Lake) -> None:
     """Appending keeps what is there, and makes the table where there is none."""
     lake.append(CLICKS, clicks(1))

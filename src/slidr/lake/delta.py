@@ -61,6 +61,31 @@ class Lake:
             elif days:
                 delta.delete(_predicate(days))
 
+    def merge(self, table: Table, data: pa.Table) -> None:
+        """Add rows to the UTC days on which they lie; a row of the same identifier there is replaced.
+
+        Only those days are read and written, in one commit, and their other rows stay. An identifier that lies on
+        another day stays there too. Merging the same rows twice leaves what merging them once does.
+
+        Raises:
+            TableError: the data do not follow the table, a further column has another type there, the table has no
+                times, or the lake holds another schema version of it.
+        """
+        if not table.timed:
+            raise TableError(f"{table.name} has no times and so no days to merge into; write it whole")
+        rows, days = _dated(table, conform(table, data))
+        if days and self.exists(table):
+            rows = rows.drop_columns([_DAY])
+            identifier = _identifier(table)
+            with self._faults(table):
+                dataset = self._open(table).to_pyarrow_dataset()
+                names = [name for name in dataset.schema.names if name != _DAY]
+                touched: Any = ds.field(_DAY).isin(pa.array(days, pa.date32()))
+                held = dataset.to_table(names, filter=touched)
+                replaced = pc.is_in(held[identifier], value_set=rows[identifier].combine_chunks())
+                data = pa.concat_tables([held.filter(pc.invert(replaced)), rows], promote_options="permissive")
+        self.write(table, data)
+
     def append(self, table: Table, data: pa.Table) -> None:
         """Add rows to a table in one commit.
 
