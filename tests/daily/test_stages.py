@@ -135,6 +135,7 @@ def test_no_stage_needs_the_truth(learned: Learned, run: Run) -> None:
     shutil.rmtree(folder / "logs")
     label_clicks(run)
     backfill_features(run)
+    train_networks(run)
     calibrate_thresholds(run)
     assert read_thresholds(run) == read_thresholds(learned.run)
     names = {
