@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.learned import NOW, Learned, copy_of
@@ -52,6 +53,49 @@ def test_numbers_are_those_of_the_judging_day(learned: Learned) -> None:
     assert result.fpr.value == pytest.approx(marked[part.purchased].mean())
     assert evaluation.slices[0].clicks == len(scores)
     assert evaluation.slices[0].purchases == part.purchased.sum()
+
+
+def crawl(run: Run) -> tuple[set[str], set[str]]:
+    """Make crawlers of two thirds of the judged clicks and take the names off a tenth; return their click_ids."""
+    reached = read_part(run, run.split.judge).clicks["click_id"].to_pylist()
+    crawlers, nameless = {*reached[::3], *reached[1::3]}, set(reached[2::30])
+    clicks = run.lake.read(CLICKS)
+    ids = clicks["click_id"].to_pylist()
+    for column, changed, value in (
+        ("user_agent", crawlers, "Googlebot/2.1"),
+        *((name, nameless, None) for name in ("user", "session", "ip")),
+    ):
+        old = zip(ids, clicks[column].to_pylist(), strict=True)
+        new = pa.array([value if click_id in changed else kept for click_id, kept in old], pa.string())
+        clicks = clicks.set_column(clicks.column_names.index(column), column, new)
+    run.lake.write(CLICKS, clicks)
+    return crawlers, nameless
+
+
+def test_all_clicks_are_counted_on_a_day_of_crawlers(run: Run) -> None:
+    """IVR and FPR of all clicks take in what list rules hit, and unmeasurable clicks as not invalidated."""
+    before = read_part(run, run.split.judge)
+    scores = Scorer(read_networks(run)[NETWORK]).score(before.rows)
+    by_slice = {threshold.slice: np.float32(threshold.threshold) for threshold in read_thresholds(run)}
+    columns = zip(before.clicks["device"].to_pylist(), before.clicks["logged_in"].to_pylist(), strict=True)
+    limits = [by_slice[f"device={device}/logged_in={str(logged_in).lower()}"] for device, logged_in in columns]
+    crawlers, nameless = crawl(run)
+    ids = before.clicks["click_id"].to_pylist()
+    listed, unnamed = (np.array([click_id in some for click_id in ids]) for some in (crawlers, nameless))
+    invalid = listed | (~unnamed & (scores > np.array(limits, np.float32)))
+    outside = before.listed.clicks + before.unmeasurable.clicks
+    bought = int(before.purchased.sum()) + before.listed.purchases + before.unmeasurable.purchases
+    evaluation = judge(run, title="crawlers")
+    totals = evaluation.totals
+    assert (totals.clicks, totals.purchases) == (len(ids) + outside, bought)
+    assert totals.listed == listed.sum() + before.listed.clicks > totals.clicks / 2
+    assert totals.listed_purchases == (listed & before.purchased).sum() + before.listed.purchases
+    assert totals.unmeasurable == unnamed.sum() + before.unmeasurable.clicks
+    assert totals.unmeasurable_purchases == (unnamed & before.purchased).sum() + before.unmeasurable.purchases
+    assert totals.ivr == pytest.approx((invalid.sum() + before.listed.clicks) / totals.clicks)
+    assert totals.fpr.value == pytest.approx((invalid & before.purchased).sum() / bought, abs=1e-9)
+    assert totals.reached == evaluation.slices[0].clicks == (~listed & ~unnamed).sum()
+    assert totals.reached_purchases == evaluation.slices[0].purchases
 
 
 def test_the_spans_are_those_of_the_run(learned: Learned) -> None:
@@ -141,6 +185,10 @@ def test_an_evaluation_is_kept_and_read(learned: Learned, tmp_path: Path) -> Non
     assert "a small log" in page.read_text()
     storage = msgspec.structs.replace(learned.settings.storage, report=str(tmp_path / "none"))
     with pytest.raises(SettingsError, match=r"evaluation\.json does not exist; run `slidr judge` first"):
+        read_evaluation(msgspec.structs.replace(learned.settings, storage=storage))
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "evaluation.json").write_text('{"title": "of an older version"}')
+    with pytest.raises(SettingsError, match=r"not an evaluation of this version .*; run `slidr judge` again"):
         read_evaluation(msgspec.structs.replace(learned.settings, storage=storage))
 
 

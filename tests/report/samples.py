@@ -11,10 +11,12 @@ from slidr.report.evaluation import (
     DrawnCurve,
     Evaluation,
     Judged,
+    KeptOut,
     Span,
     draw_curve,
     judge_network,
     judge_slices,
+    judge_totals,
     notes_on,
     thresholds_of,
 )
@@ -22,6 +24,8 @@ from slidr.slices import ROOT
 from slidr.tables import Threshold, ThresholdSource
 
 BUDGET = 0.005
+LISTED, UNMEASURABLE = KeptOut(300, 2), KeptOut(40, 1)
+"""What list rules and missing identifiers keep from the model."""
 START = 1_772_409_600_000_000  # 2026-03-02 00:00 UTC, a Monday
 FAMILIES = ("human", "botnet", "burst", "click_farm", "clockwork", "rotating_crawler")
 NETWORKS = {"three_layer": 1.0, "logistic": 0.6, "velocity": 0.35}
@@ -101,8 +105,9 @@ def evaluation(
         budget=BUDGET,
         train=Span(START, START + 7 * DAY, 7 * clicks, 7 * purchases),
         calibrate=Span(START + 7 * DAY, START + 8 * DAY, clicks, int(before.purchased.sum())),
-        judge=Span(START + 8 * DAY, START + 9 * DAY, clicks, purchases),
+        judge=Span(START + 8 * DAY, START + 9 * DAY, clicks + 340, purchases + 3),
         networks=tuple(results),
+        totals=judge_totals(sample.scores["three_layer"], sample, chosen, listed=LISTED, unmeasurable=UNMEASURABLE),
         slices=found,
         curves=_curves(sample, marked),
         slice_curves=_slice_curves(sample, marked),
@@ -141,6 +146,9 @@ def bare() -> Evaluation:
         calibrate=nothing,
         judge=Span(START, START + DAY, 500, 0),
         networks=(judge_network("three_layer", unsold, chosen, calibration="slices", budget=BUDGET),),
+        totals=judge_totals(
+            unsold.scores["three_layer"], unsold, chosen, listed=KeptOut(0, 0), unmeasurable=KeptOut(0, 0)
+        ),
         slices=found,
         curves=(),
         slice_curves=(),

@@ -12,10 +12,12 @@ from slidr.report.evaluation import (
     PEOPLE,
     Evaluation,
     Judged,
+    KeptOut,
     draw_curve,
     interval,
     judge_network,
     judge_slices,
+    judge_totals,
     notes_on,
     thresholds_of,
 )
@@ -76,6 +78,27 @@ def test_a_network_is_judged_by_hand() -> None:
     assert found.ivr_at_budget == pytest.approx(4 / 6)
     assert [(family.family, family.clicks) for family in found.families] == [(PEOPLE, 3), ("burst", 3)]
     assert [family.marked for family in found.families] == [pytest.approx(1 / 3), 1.0]
+
+
+def test_totals_are_counted_by_hand() -> None:
+    """What lists hit counts as invalidated, buyers included; what cannot be measured counts as not."""
+    scores, known = small().scores["three_layer"], [threshold(ROOT, 0.5)]
+    found = judge_totals(scores, small(), known, listed=KeptOut(10, 2), unmeasurable=KeptOut(4, 1))
+    assert (found.clicks, found.purchases, found.reached, found.reached_purchases) == (20, 6, 6, 3)
+    assert found.ivr == pytest.approx((4 + 10) / 20)
+    assert found.fpr.value == pytest.approx((1 + 2) / 6)
+    assert (found.fpr.low, found.fpr.high) == metrics.clopper_pearson(3, 6)
+
+
+@given(st.integers(1, 300), st.integers(0, 2**32 - 1))
+def test_totals_of_a_part_that_all_reaches_the_model_are_the_network_s(clicks: int, seed: int) -> None:
+    """Without list hits and unmeasurable clicks the totals are the deciding network's own shares."""
+    judged, none = samples.judged(clicks=clicks, seed=seed), KeptOut(0, 0)
+    known = [threshold(ROOT, 0.5)]
+    found = judge_totals(judged.scores["three_layer"], judged, known, listed=none, unmeasurable=none)
+    alone = judge_network("three_layer", judged, known, calibration="one threshold", budget=0.1)
+    assert (found.ivr, found.fpr) == (alone.ivr, alone.fpr)
+    assert (found.clicks, found.listed, found.unmeasurable) == (clicks, 0, 0)
 
 
 def test_without_purchases_nothing_stands_at_the_budget() -> None:

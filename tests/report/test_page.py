@@ -92,6 +92,7 @@ def test_the_page_is_told_in_order(page: Page) -> None:
     marks = [
         "On the judging part",
         "How the networks compare",
+        "All clicks, list rules included",
         "Against the truth",
         "What more false positives would buy",
         "Slice by slice, drawn",
@@ -102,6 +103,17 @@ def test_the_page_is_told_in_order(page: Page) -> None:
     ]
     places = [page.text.index(mark) for mark in marks]
     assert places == sorted(places)
+
+
+def test_all_clicks_have_rows_of_their_own(evaluation: Evaluation) -> None:
+    """List hits, unmeasurable clicks, the network and all clicks each have a row, and the shares name their clicks."""
+    text = re.sub(r"(<[^>]+>|\s)+", " ", render(evaluation))
+    totals = evaluation.totals
+    assert "Shares are of the clicks that reach the model" in text
+    assert "list rules: invalid 300 2 100.0 %" in text
+    assert "nobody: no user, session or ip 40 1 0.0 %" in text
+    assert f"all clicks 5,340 {totals.purchases} {100 * totals.ivr:.1f} %" in text
+    assert "of 5,000 clicks that reached the network" in text
 
 
 def test_times_are_those_of_the_zone(page: Page) -> None:

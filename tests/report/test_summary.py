@@ -26,6 +26,15 @@ def test_numbers_are_those_of_the_evaluation() -> None:
     assert f"{100 * result.families[0].marked:.2f} %" in text
 
 
+def test_all_clicks_stand_under_the_comparison() -> None:
+    """List hits, unmeasurable clicks and the shares of all clicks are told apart from the networks' rows."""
+    evaluation = samples.evaluation(clicks=5000)
+    text, totals = comparison(evaluation), evaluation.totals
+    assert f"All 5,340 clicks: IVR {100 * totals.ivr:.1f} %, FPR {100 * (totals.fpr.value or 0):.2f} %" in text
+    assert "list rules 300 (2 purchasing), unmeasurable 40 (1 purchasing)" in text
+    assert "All 500 clicks: IVR" in comparison(samples.bare())
+
+
 def test_a_real_log_has_no_table_of_the_truth() -> None:
     """Where the families are not known, the table of recall is left out."""
     assert "truth" not in comparison(samples.evaluation(clicks=5000, truth=False))

@@ -30,6 +30,7 @@ from slidr.report.evaluation import (
     draw_curve,
     judge_network,
     judge_slices,
+    judge_totals,
     notes_on,
     thresholds_of,
 )
@@ -78,6 +79,13 @@ def judge(run: Run, *, title: str, truth: pa.Table | None = None) -> Evaluation:
         calibrate=_span(run, run.split.calibrate),
         judge=_span(run, run.split.judge),
         networks=tuple(results),
+        totals=judge_totals(
+            scores[NETWORK],
+            judged,
+            thresholds,
+            listed=judged_part.listed,
+            unmeasurable=judged_part.unmeasurable,
+        ),
         slices=slices,
         curves=_network_curves(judged, thresholds, results),
         slice_curves=_slice_curves(judged, thresholds),
@@ -221,10 +229,13 @@ def read_evaluation(settings: Settings) -> Evaluation:
     """Return the evaluation that `write_report` wrote last.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: there is none, or another version of slidr wrote it.
     """
     path = Path(settings.storage.report) / EVALUATION
     if not path.exists():
         raise SettingsError(f"{path} does not exist; run `slidr judge` first")
-    found: Evaluation = msgspec.json.decode(path.read_bytes(), type=Evaluation, strict=False)
+    try:
+        found: Evaluation = msgspec.json.decode(path.read_bytes(), type=Evaluation, strict=False)
+    except msgspec.DecodeError as fault:
+        raise SettingsError(f"{path} is not an evaluation of this version ({fault}); run `slidr judge` again") from None
     return found

@@ -17,6 +17,7 @@ from slidr.daily.plan import Run
 from slidr.errors import LabelError, SettingsError, nearest
 from slidr.features.backfill import feature_rows
 from slidr.labels import mature
+from slidr.report.evaluation import KeptOut
 from slidr.rules import prepare_rules
 from slidr.slices import slice_path
 from slidr.tables import CLICKS, FEATURES, LABELS, LabelReason
@@ -31,14 +32,23 @@ class Part:
         rows: float32[n, features].
         human: labelled human, bool[n].
         purchased: the click led to a purchase, bool[n].
-        kept_out: clicks of the part that list rules, missing identifiers or an unripe label keep out.
+        listed: what list rules invalidate before the model.
+        unmeasurable: what has neither user, session nor ip, and is on no list.
+        unripe: clicks whose attribution window had not closed; they count nowhere.
     """
 
     clicks: pa.Table
     rows: NDArray[np.float32]
     human: NDArray[np.bool_]
     purchased: NDArray[np.bool_]
-    kept_out: int
+    listed: KeptOut
+    unmeasurable: KeptOut
+    unripe: int
+
+    @property
+    def kept_out(self) -> int:
+        """Clicks of the part that do not reach the model, for whatever reason."""
+        return self.listed.clicks + self.unmeasurable.clicks + self.unripe
 
     @property
     def times(self) -> NDArray[np.int64]:
@@ -52,6 +62,7 @@ def read_part(run: Run, span: tuple[int, int]) -> Part:
 
     Raises:
         LabelError: features and labels are not those of the same clicks.
+        FeatureError: the features are of another catalogue.
     """
     start, end = span
     clicks = run.lake.read(CLICKS, start=start, end=end)
@@ -63,21 +74,27 @@ def read_part(run: Run, span: tuple[int, int]) -> Part:
                 f"{name} has {table.num_rows} rows for {clicks.num_rows} clicks from {_text(start)} to {_text(end)};"
                 " run `slidr label` and `slidr backfill` again"
             )
-    reach = np.ones(clicks.num_rows, np.bool_)
+    listed = np.zeros(clicks.num_rows, np.bool_)
     for rule in prepare_rules(run.settings.rules):
-        reach[rule.hits({column: clicks[column].to_pylist() for column in rule.columns})] = False
-    named = [pc.is_valid(clicks[column]).to_numpy() for column in ("user", "session", "ip")]
-    reach &= np.logical_or.reduce(named)
-    reach &= mature(labels)
+        listed[rule.hits({column: clicks[column].to_pylist() for column in rule.columns})] = True
+    named = np.logical_or.reduce([pc.is_valid(clicks[column]).to_numpy() for column in ("user", "session", "ip")])
+    ripe, purchased = mature(labels), pc.equal(labels["reason"], LabelReason.PURCHASE.value).to_numpy()
+    reach = ripe & named & ~listed
     names = tuple(feature.name for feature in run.catalogue)
     kept = pa.array(reach)
     return Part(
         clicks.filter(kept),
         feature_rows(features.filter(kept), names),
         labels["human"].to_numpy()[reach],
-        pc.equal(labels["reason"], LabelReason.PURCHASE.value).to_numpy()[reach],
-        int((~reach).sum()),
+        purchased[reach],
+        _kept_out(ripe & listed, purchased),
+        _kept_out(ripe & ~listed & ~named, purchased),
+        int((~ripe).sum()),
     )
+
+
+def _kept_out(clicks: NDArray[np.bool_], purchased: NDArray[np.bool_]) -> KeptOut:
+    return KeptOut(int(clicks.sum()), int((clicks & purchased).sum()))
 
 
 def _text(moment: int) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -89,9 +90,45 @@ class Span(msgspec.Struct, frozen=True):
     purchases: int
 
 
+class KeptOut(NamedTuple):
+    """Clicks that one reason keeps from the model, and how many of them led to a purchase."""
+
+    clicks: int
+    purchases: int
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """All clicks of the judging part whose labels are ripe, those that never reach the model included.
+
+    `listed` were invalidated by list rules, and `unmeasurable` have no identifier, so that nothing invalidates them;
+    the rest reached the deciding network. `ivr` and `fpr` are the shares that list rules or the network invalidated, of
+    all clicks and of all purchasing clicks.
+    """
+
+    clicks: int
+    purchases: int
+    listed: int
+    listed_purchases: int
+    unmeasurable: int
+    unmeasurable_purchases: int
+    ivr: float
+    fpr: Interval
+
+    @property
+    def reached(self) -> int:
+        """Clicks that reached the deciding network."""
+        return self.clicks - self.listed - self.unmeasurable
+
+    @property
+    def reached_purchases(self) -> int:
+        """Purchasing clicks that reached the deciding network."""
+        return self.purchases - self.listed_purchases - self.unmeasurable_purchases
+
+
 class Evaluation(msgspec.Struct, frozen=True):
     """Everything that the report shows, as plain numbers.
 
+    Shares of networks, slices and curves are of the clicks that reached the model; those of `totals` are of all clicks.
     The first of `networks` is the one that decides; `slices` and `slice_curves` are its own. A network can stand there
     once more with another calibration. `curves` and `slice_curves` hold no entry where no click led to a purchase.
     `density` is the share of clicks labelled human by weekday (7, Monday first) and hour (24) over the training part;
@@ -104,6 +141,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     calibrate: Span
     judge: Span
     networks: tuple[NetworkResult, ...]
+    totals: Totals
     slices: tuple[SliceResult, ...]
     curves: tuple[DrawnCurve, ...]
     slice_curves: tuple[DrawnCurve, ...]
@@ -137,10 +175,12 @@ class Judged:
 
 def interval(marked: NDArray[np.bool_], among: NDArray[np.bool_]) -> Interval:
     """Return the share of clicks marked among some, with its Clopper-Pearson interval."""
-    total = int(among.sum())
+    return _interval(int((marked & among).sum()), int(among.sum()))
+
+
+def _interval(count: int, total: int) -> Interval:
     if total == 0:
         return Interval(None, None, None)
-    count = int((marked & among).sum())
     low, high = metrics.clopper_pearson(count, total)
     return Interval(count / total, low, high)
 
@@ -183,6 +223,36 @@ def _families(judged: Judged, marked: NDArray[np.bool_]) -> tuple[FamilyResult, 
         FamilyResult(name, int(mine.sum()), float(marked[mine].mean()))
         for code, name in enumerate(judged.families)
         if (mine := judged.family == code).any()
+    )
+
+
+def judge_totals(
+    scores: NDArray[np.float32],
+    judged: Judged,
+    thresholds: Sequence[Threshold],
+    *,
+    listed: KeptOut,
+    unmeasurable: KeptOut,
+) -> Totals:
+    """Return what list rules and the deciding network did together, over all clicks of the judging part.
+
+    Args:
+        scores: those of the deciding network, float32[n].
+        judged: the clicks that reached it.
+        thresholds: its thresholds.
+        listed: the clicks that list rules invalidated before it.
+        unmeasurable: the clicks without an identifier, which nothing invalidates.
+    """
+    marked = scores > thresholds_of(judged.slices, judged.paths, thresholds)
+    clicks = len(scores) + listed.clicks + unmeasurable.clicks
+    purchases = int(judged.purchased.sum()) + listed.purchases + unmeasurable.purchases
+    return Totals(
+        clicks,
+        purchases,
+        *listed,
+        *unmeasurable,
+        ivr=(int(marked.sum()) + listed.clicks) / clicks if clicks else 0.0,
+        fpr=_interval(int((marked & judged.purchased).sum()) + listed.purchases, purchases),
     )
 
 

@@ -45,6 +45,7 @@ def render(evaluation: Evaluation) -> str:
         gaps=gaps(evaluation),
         tiles=_tiles(evaluation),
         networks=_networks(evaluation),
+        totals=_totals(evaluation),
         truth=_truth(evaluation),
         slices=_slices(evaluation),
         slice_gaps=any(result.fpr.value is None or result.coverage is None for result in evaluation.slices),
@@ -66,7 +67,7 @@ def _tiles(evaluation: Evaluation) -> list[dict[str, str]]:
         {
             "name": "marked as robotic (IVR)",
             "value": _unbroken(percent(result.ivr)),
-            "beside": f"of {count(evaluation.judge.clicks, 'click')}",
+            "beside": f"of {count(evaluation.totals.reached, 'click')} that reached the network",
         },
         {
             "name": "buyers marked by mistake (FPR)",
@@ -102,6 +103,40 @@ def _networks(evaluation: Evaluation) -> list[dict[str, str]]:
         }
         for result in evaluation.networks
     ]
+
+
+def _totals(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return a row each for what list rules, missing identifiers and the network decided, and one for all clicks."""
+    totals, digits = evaluation.totals, fpr_digits(evaluation.budget)
+    fpr = evaluation.networks[0].fpr if evaluation.networks else Interval(None, None, None)
+    ivr = evaluation.networks[0].ivr if evaluation.networks else None
+    rows: list[tuple[str, int, int, float | None, Interval]] = [
+        ("list rules: invalid", totals.listed, totals.listed_purchases, *_certain(1.0, totals.listed_purchases)),
+        (
+            "nobody: no user, session or ip",
+            totals.unmeasurable,
+            totals.unmeasurable_purchases,
+            *_certain(0.0, totals.unmeasurable_purchases),
+        ),
+        ("the network", totals.reached, totals.reached_purchases, ivr, fpr),
+        ("all clicks", totals.clicks, totals.purchases, totals.ivr, totals.fpr),
+    ]
+    return [
+        {
+            "name": name,
+            "clicks": count(clicks),
+            "purchases": count(purchases),
+            "ivr": percent(share if clicks else None),
+            "fpr": percent(found.value, digits),
+            "bounds": bounds(found, digits),
+        }
+        for name, clicks, purchases, share, found in rows
+    ]
+
+
+def _certain(share: float, purchases: int) -> tuple[float, Interval]:
+    """Return a share that holds by rule and needs no interval."""
+    return share, Interval(share if purchases else None, None, None)
 
 
 def _truth(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -252,7 +252,7 @@ def _axes(axes: Axes, right: float, top: float) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(_tick))
     axes.tick_params(length=0)
     axes.set_xlabel("FPR: purchasing clicks marked")
-    axes.set_ylabel("IVR: all clicks marked")
+    axes.set_ylabel("IVR: clicks marked")
 
 
 def _tick(share: float, _place: int | None = None) -> str:

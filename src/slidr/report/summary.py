@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from slidr.report.evaluation import PEOPLE, Evaluation, NetworkResult
-from slidr.report.numerals import bounds, fpr_digits, percent
+from slidr.report.numerals import bounds, count, fpr_digits, percent
 
 _FAMILIES_ABREAST = 6
 
@@ -15,7 +15,8 @@ _FAMILIES_ABREAST = 6
 def comparison(evaluation: Evaluation) -> str:
     """Return the networks as a text table, a row each; where the truth is known, the recall by family below it.
 
-    What cannot be measured is a dash, and a line under the table says why.
+    Under the table stands what list rules and the deciding network did together, over all clicks. What cannot be
+    measured is a dash, and a line says why.
     """
     digits = fpr_digits(evaluation.budget)
     at_budget = f"IVR at FPR\n{percent(evaluation.budget, digits)}"
@@ -40,7 +41,12 @@ def comparison(evaluation: Evaluation) -> str:
         )
         for result in evaluation.networks
     ]
-    parts = [_table(headers, rows, texts=2), *gaps(evaluation), *_truth(evaluation.networks, digits)]
+    parts = [
+        _table(headers, rows, texts=2),
+        _whole(evaluation),
+        *gaps(evaluation),
+        *_truth(evaluation.networks, digits),
+    ]
     return "\n".join(parts)
 
 
@@ -53,6 +59,17 @@ def families(networks: Sequence[NetworkResult]) -> tuple[str, ...]:
 def marked(result: NetworkResult, family: str) -> float | None:
     """Return the share of a family's clicks that a network marked; None where it was not judged on it."""
     return next((found.marked for found in result.families if found.family == family), None)
+
+
+def _whole(evaluation: Evaluation) -> str:
+    totals, digits = evaluation.totals, fpr_digits(evaluation.budget)
+    found = f" ({bounds(totals.fpr, digits)})" if totals.fpr.value is not None else ""
+    return (
+        f"Above: clicks that reach the model. All {count(totals.clicks, 'click')}: IVR {percent(totals.ivr)},"
+        f" FPR {percent(totals.fpr.value, digits)}{found};\n"
+        f"list rules {count(totals.listed)} ({count(totals.listed_purchases)} purchasing),"
+        f" unmeasurable {count(totals.unmeasurable)} ({count(totals.unmeasurable_purchases)} purchasing)."
+    )
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int) -> str:

@@ -28,15 +28,16 @@ def budget_kept(result: NetworkResult, budget: float) -> str:
 def _deed(evaluation: Evaluation) -> str:
     result, budget = evaluation.networks[0], evaluation.budget
     digits = fpr_digits(budget)
+    totals = evaluation.totals
     deed = (
         f"On the judging part, with thresholds set before it, the network {result.network} marked "
-        f"{percent(result.ivr)} of {count(evaluation.judge.clicks, 'click')} as robotic"
+        f"{percent(result.ivr)} of {count(totals.reached, 'click')} that reached it as robotic"
     )
     if result.fpr.value is None:
         return f"{deed}; no click there led to a purchase, so {budget_kept(result, budget)}."
     return (
         f"{deed} and, by mistake as far as a log can tell, {percent(result.fpr.value, digits)} of "
-        f"{count(evaluation.judge.purchases, 'purchasing click')} (95 % interval {bounds(result.fpr, digits)}): "
+        f"{count(totals.reached_purchases, 'purchasing click')} (95 % interval {bounds(result.fpr, digits)}): "
         f"{budget_kept(result, budget)}."
     )
 
@@ -52,5 +53,5 @@ def _comparison(evaluation: Evaluation) -> str:
     listed += (" and " if listed else "") + f"{others[-1]} {percent(at_budget[others[-1]])}"
     return (
         f"Held to an FPR of at most {percent(evaluation.budget, fpr_digits(evaluation.budget))} each, "
-        f"{first} marks {percent(at_budget[first])} of all clicks, {listed}."
+        f"{first} marks {percent(at_budget[first])} of these clicks, {listed}."
     )
