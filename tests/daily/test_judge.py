@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ from slidr.daily.parts import read_part
 from slidr.daily.plan import Run
 from slidr.daily.stages import NETWORK, read_networks, read_thresholds
 from slidr.decide import read_champion
-from slidr.errors import LabelError, SettingsError
+from slidr.errors import FeatureError, LabelError, SettingsError
 from slidr.model.scorer import Scorer
 from slidr.registry import Registry
 from slidr.simulate.truth import HUMAN
@@ -96,6 +97,21 @@ def test_all_clicks_are_counted_on_a_day_of_crawlers(run: Run) -> None:
     assert totals.fpr.value == pytest.approx((invalid & before.purchased).sum() / bought, abs=1e-9)
     assert totals.reached == evaluation.slices[0].clicks == (~listed & ~unnamed).sum()
     assert totals.reached_purchases == evaluation.slices[0].purchases
+
+
+def test_features_of_another_catalogue_are_refused(run: Run) -> None:
+    """Features that were made before the catalogue changed, or for some days only, name the first that is missing."""
+    features = run.lake.read(FEATURES)
+    name = run.catalogue[3].name
+    place = features.column_names.index(name)
+    missing = pa.nulls(features.num_rows, pa.float32())
+    run.lake.write(FEATURES, features.set_column(place, name, missing))
+    with pytest.raises(FeatureError, match=f"of another catalogue; run `slidr backfill` again.*missing: {name}"):
+        read_part(run, run.split.judge)
+    windows = msgspec.structs.replace(run.settings.features, windows=("3m",))
+    changed = dataclasses.replace(run, settings=msgspec.structs.replace(run.settings, features=windows))
+    with pytest.raises(FeatureError, match=r"run `slidr backfill` again.*missing: clicks_user_3m"):
+        read_part(changed, run.split.judge)
 
 
 def test_the_spans_are_those_of_the_run(learned: Learned) -> None:

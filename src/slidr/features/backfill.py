@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from slidr.addresses import network
+from slidr.errors import FeatureError
 from slidr.features.catalogue import Catalogue, catalogue_hash
 from slidr.features.clicks import ClickBatch, join_keys
 from slidr.features.keys import Pseudonymiser
@@ -76,7 +77,18 @@ def features_table(
 
 
 def feature_rows(features: pa.Table, names: tuple[str, ...]) -> NDArray[np.float32]:
-    """Return the feature columns of a FEATURES table as a matrix float32[n, features]."""
+    """Return the feature columns of a FEATURES table as a matrix float32[n, features].
+
+    Raises:
+        FeatureError: a feature is missing, or was not computed for some clicks.
+    """
+    for name in names:
+        # A Delta table keeps the columns of every catalogue that it was written with: null where another one was.
+        if name not in features.column_names or features[name].null_count:
+            raise FeatureError(
+                "the features in the lake are of another catalogue; run `slidr backfill` again"
+                f" (the first column that is missing: {name})"
+            )
     rows = np.empty((len(names), features.num_rows), np.float32)
     for place, name in enumerate(names):
         rows[place] = features[name].to_numpy()
