@@ -109,6 +109,8 @@ def run_demo(request: Request, clock: Clock, watch: Watcher) -> Shown:
     run = plan_run(settings, clock, watch)
     before = request.folder / "state-before-judging.npz"
     evaluation = _learn(run, request, before, seconds)
+    with _timed("report", seconds):
+        report = write_report(run, evaluation)
     with _timed("publish", seconds):
         bundle = publish(run, evaluation, clock, who="demo", why="demo")
     clicks = run.lake.read(CLICKS, start=run.split.judge[0], end=run.split.judge[1])
@@ -120,8 +122,6 @@ def run_demo(request: Request, clock: Clock, watch: Watcher) -> Shown:
         sent = send(url, bodies, rate=request.rate, progress=watching)
     with _timed("compare", seconds):
         comparison = compare(settings, before, live.journal, clicks, watch.counting("compare", len(bodies)))
-    with _timed("report", seconds):
-        report = write_report(run, evaluation)
     return Shown(evaluation, comparison, sent, report, bundle.id, seconds, log.rejections.summary())
 
 
