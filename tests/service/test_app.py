@@ -98,7 +98,7 @@ def test_one_click_and_many_are_decided(parts: Parts) -> None:
         assert one.status == 200
         assert one.headers["content-type"] == "application/json"
         assert sorted(one.document) == sorted(
-            ["click_id", "decision_id", "verdict", "invalid", "reasons", "slice", "bundle", "sequence", "score"]
+            ["click_id", "decision_id", "verdict", "invalid", "reasons", "slice", "bundle", "sequence"]
         )
         many = await answer(app, "POST", DECISIONS, body(3, 2, 1))
         assert [found["click_id"] for found in many.document] == ["click-3", "click-2", "click-1"]

@@ -78,7 +78,7 @@ def test_answers_are_those_of_one_batch(
     assert [answer.click_id for answer in answers] == expected.click_ids
     assert [answer.sequence for answer in answers] == expected.sequences.tolist()
     assert [answer.verdict for answer in answers] == expected.verdicts
-    assert np.array([answer.score for answer in answers], np.float32).tobytes() == expected.scores.tobytes()
+    assert np.array([entry.score for entry in entries], np.float32).tobytes() == expected.scores.tobytes()
     assert [entry.sequence for entry in entries] == list(range(sum(sizes)))
     assert b"".join(entry.row for entry in entries) == expected.rows.tobytes()
     assert b"".join(entry.keys for entry in entries) == np.ascontiguousarray(expected.batch.keys.T).tobytes()
@@ -86,7 +86,7 @@ def test_answers_are_those_of_one_batch(
 
 
 def test_what_is_answered_is_what_is_journalled(bundle: Bundle, tmp_path: Path) -> None:
-    """An entry holds the whole decision, with money, versions and times; the answer leaves the threshold out."""
+    """An entry holds the whole decision, with money, versions and times; the answer leaves score and threshold out."""
     decider = make_decider(bundle)
 
     async def work(batcher: Batcher) -> list[Answer]:
@@ -97,14 +97,16 @@ def test_what_is_answered_is_what_is_journalled(bundle: Bundle, tmp_path: Path) 
         (entry,) = journalled(journal)
         assert entry.decision_id == answer.decision_id == f"{journal.id}-0"
     assert entry.threshold == np.float32(0.4)
-    assert entry.score == answer.score
+    assert entry.score is not None
     assert entry.slice == answer.slice == "device=mobile"
     assert entry.verdict == answer.verdict
     assert answer.invalid == (answer.verdict == "invalid_sophisticated")
     assert (entry.bundle, entry.cause, entry.decided_at) == (bundle.id, "live", NOW)
     assert (entry.campaign, entry.advertiser, entry.cost, entry.currency) == ("c1", "a1", 250_000, "EUR")
     assert entry.logged_in == 1
-    assert b"threshold" not in msgspec.json.encode(answer)
+    told = msgspec.json.encode(answer)
+    assert b"threshold" not in told
+    assert b"score" not in told
 
 
 def test_a_repeat_gets_its_originals_decision(bundle: Bundle, tmp_path: Path) -> None:
@@ -152,8 +154,9 @@ def test_every_verdict_finds_its_way_into_the_answer(bundle: Bundle, tmp_path: P
         crawler, nobody, *others = run(decider, journal, work)
         assert journal.find([0])[0].lists == ("crawlers",)
         assert journal.find([1])[1].threshold is None
-    assert (crawler.verdict, crawler.invalid, crawler.score) == ("invalid_general", True, None)
-    assert (nobody.verdict, nobody.invalid, nobody.score) == ("unmeasurable", False, None)
+        assert [journal.find([place])[place].score for place in (0, 1)] == [None, None]
+    assert (crawler.verdict, crawler.invalid) == ("invalid_general", True)
+    assert (nobody.verdict, nobody.invalid) == ("unmeasurable", False)
     assert {answer.verdict for answer in others} == {"valid", "invalid_sophisticated"}
     assert all(answer.invalid == (answer.verdict != "valid") for answer in others)
 

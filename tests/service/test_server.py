@@ -95,8 +95,8 @@ def test_clicks_are_decided_over_a_socket(parts: Parts) -> None:
         assert sorted(answer["sequence"] for answer in answers) == list(range(3, 500))
     entries = journalled(parts.root)
     assert [entry.sequence for entry in entries] == list(range(500))
-    decided = {entry.click_id: entry.score for entry in entries}
-    assert all(decided[answer["click_id"]] == answer["score"] for answer in answers)
+    decided = {entry.click_id: entry.verdict for entry in entries}
+    assert all(decided[answer["click_id"]] == answer["verdict"] for answer in answers)
 
 
 def test_a_large_body_ends_the_connection_unread(tmp_path: Path, bundle: Bundle) -> None:
@@ -195,7 +195,8 @@ def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     kept = {entry.decision_id: entry for entry in before}
     for name, found in acknowledged.items():
         entry = kept[name]
-        assert (entry.click_id, entry.sequence, entry.score) == (found["click_id"], found["sequence"], found["score"])
+        told = (found["click_id"], found["sequence"], found["verdict"])
+        assert (entry.click_id, entry.sequence, entry.verdict) == told
     with process(tmp_path) as (_, url):
         assert (replay(f"{url}/v1/decisions", after, connections=1).statuses == 200).all()
     whole = journalled(tmp_path)

@@ -32,7 +32,7 @@ _log = logging.getLogger("slidr.service")
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a request is told of a click; the threshold stays inside.
+    """What a request is told of a click; score and threshold stay inside, for they say how far a robot may go.
 
     Attributes:
         click_id: the click.
@@ -43,7 +43,6 @@ class Answer(msgspec.Struct, frozen=True):
         slice: slice whose threshold was used.
         bundle: bundle that decided.
         sequence: place of the click in the fold.
-        score: the model's score; null where the model was not asked.
     """
 
     click_id: str
@@ -54,7 +53,6 @@ class Answer(msgspec.Struct, frozen=True):
     slice: str
     bundle: str
     sequence: int
-    score: float | None
 
 
 class OverloadError(ServiceError):
@@ -299,7 +297,6 @@ def answer_of(entry: Entry) -> Answer:
         entry.slice,
         entry.bundle,
         entry.sequence,
-        entry.score,
     )
 
 
@@ -313,7 +310,6 @@ def _unknown(decisions: Decisions, place: int) -> Answer:
         decisions.slices[place],
         decisions.bundle,
         int(decisions.sequences[place]),
-        None,
     )
 
 
