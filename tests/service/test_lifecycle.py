@@ -14,6 +14,7 @@ from tests.service.making import NOW, SECRET, body, make_parts
 from slidr.bundle import Bundle
 from slidr.clock import ManualClock
 from slidr.errors import BundleError, FeatureError, JournalError, ServiceError
+from slidr.features.catalogue import Clicks, check_catalogue
 from slidr.features.clicks import Click, encode_clicks
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import compile_catalogue
@@ -40,6 +41,12 @@ async def ask(service: Service, *places: int) -> list[Answer]:
     """Have clicks decided, an array at a time."""
     _, future = service.accept(body(*places))
     return await future
+
+
+def scores(parts: Parts) -> list[float | None]:
+    """Return the journalled scores of a service."""
+    with Journal(parts.root / parts.settings.storage.journal, write=False) as journal:
+        return [entry.score for entries in journal.entries() for entry in entries]
 
 
 def test_a_service_is_ready_from_start_to_stop(parts: Parts) -> None:
@@ -118,7 +125,8 @@ def test_a_restart_goes_on_where_the_service_stopped(parts: Parts) -> None:
             return [await ask(service, *range(150, 200)), await ask(service, *range(10))]
 
     (expected, repeated) = asyncio.run(undisturbed())
-    assert [(answer.sequence, answer.score) for answer in last] == [(found.sequence, found.score) for found in expected]
+    assert [(one.sequence, one.verdict) for one in last] == [(found.sequence, found.verdict) for found in expected]
+    assert scores(parts) == scores(whole)
     assert [answer.sequence for answer in again] == list(range(10)) == [answer.sequence for answer in repeated]
 
 
@@ -225,6 +233,32 @@ def test_a_new_service_starts_from_the_last_backfill(parts: Parts) -> None:
     (parts.root / parts.settings.storage.state).unlink()
     with pytest.raises(ServiceError, match="the snapshot is missing or too old"):
         asyncio.run(run(103))
+
+
+def test_a_new_catalogue_starts_over_as_advised(parts: Parts) -> None:
+    """A state of other features is refused with a way out, and after it the service goes on from the new seed."""
+    layout = compile_catalogue(parts.bundle.catalogue)
+
+    async def run(*places: int) -> list[Answer]:
+        async with started(parts) as service:
+            return await ask(service, *places)
+
+    asyncio.run(run(0, 1))
+    state, journal = (parts.root / name for name in (parts.settings.storage.state, parts.settings.storage.journal))
+    other = EmbeddedStore(compile_catalogue(check_catalogue((Clicks("ip", "7m"),))))
+    other.snapshot(state, fingerprint=parts.pseudonymiser.fingerprint)
+    advice = r"run `slidr backfill`, then move .*\(storage\.state\) and .*\(storage\.journal\) away together"
+    with pytest.raises(FeatureError, match=f"another catalogue; {advice}"):
+        asyncio.run(run(2))
+    store = EmbeddedStore(layout)
+    clicks = [msgspec.json.decode(body(place), type=Click) for place in range(30)]
+    store.fold(encode_clicks(clicks, layout, parts.pseudonymiser))
+    store.snapshot(parts.root / parts.settings.storage.seed, fingerprint=parts.pseudonymiser.fingerprint)
+    away = parts.root / "away"
+    away.mkdir()
+    for path in (state, *parts.root.glob(f"{journal.name}*")):
+        path.rename(away / path.name)
+    assert [answer.sequence for answer in asyncio.run(run(100))] == [30]
 
 
 def test_idle_time_is_used_for_checkpoints_and_garbage(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:

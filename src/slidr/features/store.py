@@ -45,6 +45,10 @@ from slidr.features.recent import RecentClicks
 _CHUNK = 16_384
 """Clicks folded at once: few enough that one block's batch stays in the cache."""
 _SNAPSHOT_VERSION = 1
+_START_OVER = (
+    "run `slidr backfill`, then move this file (storage.state) and the service's journal (storage.journal) away"
+    " together, so that the service starts from the new seed"
+)
 _Item = TypeVar("_Item", bound=np.generic)
 
 
@@ -297,14 +301,14 @@ class EmbeddedStore:
         if about["version"] != _SNAPSHOT_VERSION or about["fingerprint"] != fingerprint:
             raise FeatureError(
                 f"{path} has version {about['version']} and key {about['fingerprint']}; this process reads version"
-                f" {_SNAPSHOT_VERSION} and key {fingerprint}: backfill again, or use the secret key of the backfill"
+                f" {_SNAPSHOT_VERSION} and key {fingerprint}: use the secret key of the backfill, or {_START_OVER}"
             )
         for state in self.blocks:
             key = state.block.key
             if key not in about["latest"]:
                 raise FeatureError(
                     f"{path} has no block {key} ({', '.join(state.block.entity)}): it was written by another catalogue;"
-                    " backfill with this one"
+                    f" {_START_OVER}"
                 )
             state.restore(
                 {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{key}.")},

@@ -16,7 +16,7 @@ from slidr.errors import ServiceError
 from slidr.features.clicks import ClickBatch
 from slidr.features.layout import Layout
 from slidr.features.store import EmbeddedStore
-from slidr.journal import BundleNames, Entry, Journal
+from slidr.journal import Entry, Journal
 
 
 def recover(store: EmbeddedStore, journal: Journal, snapshot: Path, *, fingerprint: str) -> int:
@@ -41,36 +41,37 @@ def recover(store: EmbeddedStore, journal: Journal, snapshot: Path, *, fingerpri
         if entries[0].sequence != store.sequence:
             raise ServiceError(
                 f"the journal {journal.path} goes on at click {entries[0].sequence}, the state of {snapshot} ends"
-                f" before click {store.sequence}: the snapshot is missing or too old; bring it back, or backfill"
+                f" before click {store.sequence}: the snapshot is missing or too old; bring it back, or"
+                f" {_start_over(journal, snapshot)}"
             )
-        for bundle, group in groupby(entries, lambda entry: entry.bundle):
-            part = list(group)
-            _refold(store, part, journal.bundle(bundle), journal)
+        for _, group in groupby(entries, lambda entry: entry.bundle):
+            _refold(store, list(group), journal, snapshot)
         folded += len(entries)
     return folded
 
 
-def _refold(store: EmbeddedStore, entries: Sequence[Entry], names: BundleNames, journal: Journal) -> None:
-    again = store.fold(_batch(entries, names, store.layout))
+def _refold(store: EmbeddedStore, entries: Sequence[Entry], journal: Journal, snapshot: Path) -> None:
+    again = store.fold(_batch(entries, store.layout, journal, snapshot))
     expected = np.fromiter((entry.sequence for entry in entries), np.int64, len(entries))
     differs = (again.sequences != expected) | again.repeats
     if differs.any():
         at = int(np.argmax(differs))
         raise ServiceError(
             f"click {expected[at]} of the journal {journal.path} folds as click {again.sequences[at]}: the state does"
-            " not belong to this journal; bring back the snapshot that does, or backfill and start a new journal"
+            f" not belong to this journal; bring back the snapshot that does, or {_start_over(journal, snapshot)}"
         )
 
 
-def _batch(entries: Sequence[Entry], names: BundleNames, layout: Layout) -> ClickBatch:
-    """Return journalled clicks as the fold takes them."""
+def _batch(entries: Sequence[Entry], layout: Layout, journal: Journal, snapshot: Path) -> ClickBatch:
+    """Return journalled clicks of one bundle as the fold takes them."""
+    names = journal.bundle(entries[0].bundle)
     known = {entity: row for row, entity in enumerate(names.keys)}
     missing = [entity for entity in layout.keys if entity not in known]
     if missing:
         counted = ", ".join("+".join(entity) for entity in missing)
         raise ServiceError(
             f"the journal's clicks of bundle {entries[0].bundle} have no key of {counted}, which the bundle to serve"
-            " counts by; backfill its state from the lake"
+            f" counts by; {_start_over(journal, snapshot)}"
         )
     matrix = np.frombuffer(b"".join(entry.keys for entry in entries), "<u8").reshape(len(entries), len(names.keys))
     wanted = [known[entity] for entity in layout.keys]
@@ -86,5 +87,14 @@ def _refuse_stranger(store: EmbeddedStore, journal: Journal, snapshot: Path) -> 
     if last is not None and store.recent.find(last.click_key) != last.sequence:
         raise ServiceError(
             f"the snapshot {snapshot} ends with click {last.sequence}, which is another click in the journal"
-            f" {journal.path}: they do not belong together; bring back the snapshot that does, or start a new journal"
+            f" {journal.path}: they do not belong together; bring back the snapshot that does,"
+            f" or {_start_over(journal, snapshot)}"
         )
+
+
+def _start_over(journal: Journal, snapshot: Path) -> str:
+    """Return the way out that always works: a service without state and journal begins with the last backfill."""
+    return (
+        f"run `slidr backfill`, then move {snapshot} (storage.state) and {journal.path} (storage.journal) away"
+        " together, so that the service starts from the new seed"
+    )
