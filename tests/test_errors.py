@@ -47,4 +47,4 @@ def test_errors_carry_what_a_program_needs() -> None:
 
 def test_a_missing_extra_says_how_to_install_it() -> None:
     """The message holds the command."""
-    assert str(MissingExtraError("training", "train")).endswith("pip install 'slidr[train]'")
+    assert str(MissingExtraError("training", "train")).endswith("pip install '.[train]'")

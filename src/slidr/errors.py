@@ -106,7 +106,7 @@ class MissingExtraError(SlidrError):
     """A part of slidr was asked for whose dependencies are not installed."""
 
     def __init__(self, part: str, extra: str) -> None:
-        super().__init__(f"{part} needs the extra {extra!r}; install it with: pip install 'slidr[{extra}]'")
+        super().__init__(f"{part} needs the extra {extra!r}; in a clone of slidr: pip install '.[{extra}]'")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -86,7 +86,7 @@ def test_a_command_names_its_extra(command: str, absent: str, extra: str) -> Non
     """A command whose packages are missing says which extra to install, in one line."""
     script = f"from slidr.cli import main; sys.argv = ['slidr', {command!r}]; main()"
     said = run(script, absent=(absent,))
-    expected = f"slidr: slidr {command} needs the extra '{extra}'; install it with: pip install 'slidr[{extra}]'\n"
+    expected = f"slidr: slidr {command} needs the extra '{extra}'; in a clone of slidr: pip install '.[{extra}]'\n"
     assert (said.returncode, said.stderr) == (1, expected)
 
 
