@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_type_hints
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 
 from slidr.clock import SECOND
 from slidr.errors import TableError
-from slidr.lake.door import AHEAD, Seen, admit_clicks, admit_purchases
+from slidr.features.clicks import Click
+from slidr.lake.door import AHEAD, LONGEST, Seen, admit_clicks, admit_purchases
 from slidr.lake.schema import arrow_schema
 from slidr.settings import ClicksSettings
 from slidr.tables import CLICKS, PURCHASES
@@ -46,11 +49,13 @@ def test_clean_rows_pass_and_follow_the_schema() -> None:
         ("time", "yesterday", "not a time"),
         ("time", "2026-02-30T00:00:00Z", "not a time"),
         ("time", "2026-03-02T10:00:00", "without a time zone"),
-        ("time", "1969-12-31T23:59:59Z", "before 1970"),
+        ("time", "1969-12-31T23:59:59Z", "not after the start of 1970"),
+        ("time", "1970-01-01T00:00:00Z", "not after the start of 1970"),
         ("time", "2100-01-01T00:00:00Z", "in the future"),
         ("click_id", None, "null"),
         ("click_id", "", "null"),
         ("click_id", "c0", "occurred before"),
+        ("click_id", "ä" * 257, "longer than 256 characters"),
         ("ip", "10.0.0.256", "not an IP address"),
         ("logged_in", "perhaps", "not true or false"),
         ("cost", "0.5", "not a whole number"),
@@ -98,6 +103,34 @@ def test_addresses_are_made_canonical() -> None:
     clicks, counts = admit(ip=["2001:DB8::0:1", "::ffff:192.0.2.1", "192.0.2.1"])
     assert counts == {}
     assert clicks["ip"].to_pylist() == ["2001:db8::1", "192.0.2.1", "192.0.2.1"]
+
+
+def test_the_service_takes_what_the_door_takes() -> None:
+    """The longest click_id and the first instant are those of the service's door."""
+    admit(click_id=["ä" * LONGEST], time=["1970-01-01T00:00:00.000001Z"])
+    [limits] = get_type_hints(Click, include_extras=True)["click_id"].__metadata__
+    assert limits.max_length == LONGEST
+
+
+def test_whole_floats_are_identifiers_without_an_exponent() -> None:
+    """Identifiers that were stored as floats for their gaps are written as the integers that they are."""
+    clicks, counts = admit(user=[12345678901.0, float("nan"), None], cost=[1e15, 2e18, 1.5])
+    assert counts == {("cost", "not a whole number"): 1}
+    assert clicks["user"].to_pylist() == ["12345678901", None]
+    assert clicks["cost"].to_pylist() == [10**15, 2 * 10**18]
+    with pytest.raises(TableError, match=r"'user': 7\.5 is a float with a fraction"):
+        admit(user=[7.0, 7.5])
+
+
+def test_empty_text_is_null_in_further_columns_too() -> None:
+    """A further column's empty text is missing, as it is in ours; other types pass as they are."""
+    clicks, counts = admit(region=["", "north"], rank=[0.5, None], tags=[["a"], []])
+    assert counts == {}
+    assert clicks.select(["region", "rank", "tags"]).to_pydict() == {
+        "region": [None, "north"],
+        "rank": [0.5, None],
+        "tags": [["a"], []],
+    }
 
 
 def test_opaque_addresses_are_left_alone() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -66,6 +67,12 @@ def test_text_of_whole_numbers(raw: str, expected: int | None) -> None:
 def test_numbers_of_other_types_are_whole_where_they_have_no_fraction() -> None:
     """Floats and unsigned integers are read where they are whole."""
     assert values.whole("cost", pa.array([1.0, 2.5, None])).values.to_pylist() == [1, None, None]
+    assert values.whole("cost", pa.array([1e15, 2.0**63, np.nan, np.inf])).values.to_pylist() == [
+        10**15,
+        None,
+        None,
+        None,
+    ]
     assert values.whole("cost", pa.array([2**63], pa.uint64())).values.to_pylist() == [None]
 
 
@@ -83,6 +90,8 @@ def test_text_takes_any_encoding_of_a_string() -> None:
         pa.array(["7", ""], pa.large_string()),
         pa.array([b"7", b""]),
         pa.array([7, None]),
+        pa.array([7.0, np.nan]),
+        pa.array([7.0, None], pa.float32()),
     ):
         assert values.text("user", column).values.to_pylist() == ["7", None]
 
@@ -92,6 +101,19 @@ def test_text_that_is_not_utf8_is_at_fault_alone() -> None:
     parsed = values.text("user", pa.array([b"a", b"\xff", None]))
     assert parsed.values.to_pylist() == ["a", None, None]
     assert parsed.faults[values.NOT_TEXT].tolist() == [False, True, False]
+
+
+@given(st.integers(-(2**53), 2**53))
+def test_whole_floats_are_written_as_integers(number: int) -> None:
+    """Every whole number that a float holds exactly is written with all its digits."""
+    assert values.text("user", pa.array([float(number)])).values.to_pylist() == [str(number)]
+
+
+@pytest.mark.parametrize("number", [0.5, 2.0**53 + 2, -1e300, np.inf])
+def test_floats_that_name_nobody_are_refused(number: float) -> None:
+    """A fraction, or a float that stands for several integers, is refused by column and value."""
+    with pytest.raises(TableError, match=r"'user'.*write the column as text"):
+        values.text("user", pa.array([1.0, number]))
 
 
 def test_lists_are_not_text() -> None:

@@ -20,10 +20,13 @@ from slidr.tables import CLICKS, EXAMPLES, PURCHASES, Column, Rejections, Table
 
 AHEAD = 5 * MINUTE
 """How far ahead of the clock a time may lie, in microseconds."""
+LONGEST = 256
+"""Characters of the longest click_id that is admitted, here and by the service."""
 _CHUNK = 250_000
+_TEXTS = {pa.string(), pa.large_string(), pa.binary(), pa.large_binary()}
 _IDENTIFIERS = {CLICKS.name: "click_id", PURCHASES.name: "purchase_id"}
 
-__all__ = ["AHEAD", "Rejections", "Seen", "admit_clicks", "admit_purchases"]
+__all__ = ["AHEAD", "LONGEST", "Rejections", "Seen", "admit_clicks", "admit_purchases"]
 
 
 class Seen:
@@ -60,9 +63,10 @@ def admit_clicks(
 ) -> tuple[pa.Table, Rejections]:
     """Admit raw clicks; see `admit_purchases` for the arguments.
 
-    Rejected: a null click_id; a time that is null, not a time, without a zone, before 1970 or more than `AHEAD` of
-    `now`; an IP that is no address (unless `settings.ip` is 'opaque'); a value that is not of its column's type; a
-    negative cost; a click_id that occurred before. A null user or session is fine. Further columns pass through.
+    Rejected: a click_id that is null or longer than `LONGEST`; a time that is null, not a time, without a zone, not
+    after 1970-01-01T00:00:00Z or more than `AHEAD` of `now`; an IP that is no address (unless `settings.ip` is
+    'opaque'); a value that is not of its column's type; a negative cost; a click_id that occurred before. A null user
+    or session is fine. Further columns pass through.
 
     >>> raw = pa.table({"click_id": ["a", "a"], "time": ["2026-03-02T10:00:00Z"] * 2, "ip": ["::FFFF:192.0.2.1"] * 2})
     >>> clicks, rejections = admit_clicks(raw, settings=ClicksSettings(), now=1_800_000_000_000_000)
@@ -147,16 +151,19 @@ class _Gate:
             self._reject(column.name, "null", values.mask(pc.is_null(parsed.values)))
         if pa.types.is_timestamp(parsed.values.type):
             times = parsed.values.cast(pa.int64())
-            self._reject(column.name, "before 1970", values.mask(pc.less(times, pa.scalar(0))))
+            self._reject(column.name, "not after the start of 1970", values.mask(pc.less_equal(times, pa.scalar(0))))
             self._reject(column.name, "in the future", values.mask(pc.greater(times, pa.scalar(now + AHEAD))))
         elif pa.types.is_int64(parsed.values.type):
             self._reject(column.name, "negative", values.mask(pc.less(parsed.values, pa.scalar(0))))
+        elif column.name == "click_id" and not column.nullable:
+            long = pc.greater(pc.utf8_length(parsed.values), pa.scalar(LONGEST))
+            self._reject(column.name, f"longer than {LONGEST} characters", values.mask(long))
         return parsed.values
 
     def _further(self, name: str) -> pa.Array[Any]:
-        """Pass a further column through; bytes are text, as a CSV file gives them where it is not UTF-8."""
+        """Pass a further column through; empty text is null, and bytes are text, as of a CSV file that is not UTF-8."""
         found = self._values(name)
-        if not (pa.types.is_binary(found.type) or pa.types.is_large_binary(found.type)):
+        if found.type not in _TEXTS:
             return found
         parsed = values.text(name, found)
         for reason, bad in parsed.faults.items():

@@ -30,6 +30,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}(\.0*)?")
 _PLAIN = r"^[0-9]{1,18}$"
 _LIMIT = 2**63
+_EXACT = 2**53  # up to here a float holds every whole number
 _BOOLEANS = {"true": True, "t": True, "yes": True, "1": True, "false": False, "f": False, "no": False, "0": False}
 
 Mask = NDArray[np.bool_]
@@ -49,10 +50,12 @@ def mask(values: Any) -> Mask:
 
 
 def text(name: str, values: pa.Array[Any]) -> Parsed:
-    """Return a column as strings; an empty string becomes null, numbers are written out.
+    """Return a column as strings; an empty string becomes null, whole numbers are written without exponent or point.
+
+    Floats are taken because a column of integers with gaps is often stored as floats, NaN where a value is missing.
 
     Raises:
-        TableError: the column holds lists or structs.
+        TableError: the column holds lists or structs, or a float with a fraction or past 2^53, whose digits are lost.
     """
     kind = values.type
     faults: dict[str, Mask] = {}
@@ -60,6 +63,8 @@ def text(name: str, values: pa.Array[Any]) -> Parsed:
         values = values.dictionary_decode()
     elif pa.types.is_nested(kind):
         raise TableError(f"column {name!r} holds {kind}; slidr takes one value a row", column=name)
+    elif pa.types.is_floating(kind):
+        values = _whole_floats(name, values)
     try:
         texts = values if values.type == pa.string() else values.cast(pa.string())
     except pa.ArrowInvalid:
@@ -68,6 +73,28 @@ def text(name: str, values: pa.Array[Any]) -> Parsed:
     if pc.any(empty).as_py():
         texts = pc.if_else(empty, pa.scalar(None, pa.string()), texts)
     return Parsed(texts, faults)
+
+
+def _whole_floats(name: str, values: pa.Array[Any]) -> pa.Array[Any]:
+    """Return floats as int64, NaN as null."""
+    numbers, missing = _floats(values)
+    wrong = np.flatnonzero(~((np.trunc(numbers) == numbers) & (np.abs(numbers) <= _EXACT)))
+    if len(wrong):
+        value = float(numbers[wrong[0]])
+        raise TableError(
+            f"column {name!r}: {value!r} is a float with a fraction or past 2^53, no identifier; "
+            "write the column as text",
+            column=name,
+            value=value,
+        )
+    return pa.array(numbers.astype(np.int64), mask=missing)
+
+
+def _floats(values: pa.Array[Any]) -> tuple[NDArray[np.float64], Mask]:
+    """Return floats with 0 where they are null or NaN, and where that is."""
+    numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    missing = np.isnan(numbers)
+    return np.where(missing, 0.0, numbers), missing
 
 
 def _decoded(values: pa.Array[Any]) -> tuple[pa.Array[Any], dict[str, Mask]]:
@@ -152,7 +179,12 @@ def _moments_one_by_one(parsed: Parsed, zone: str) -> Parsed:
 
 
 def whole(name: str, values: pa.Array[Any]) -> Parsed:
-    """Return a column as int64, from numbers without a fraction or from their text."""
+    """Return a column as int64, from numbers without a fraction or from their text; NaN is null."""
+    if pa.types.is_floating(values.type):
+        numbers, missing = _floats(values)
+        bad = ~((np.trunc(numbers) == numbers) & (numbers >= -_LIMIT) & (numbers < _LIMIT))
+        found = pa.array(np.where(bad, 0, numbers).astype(np.int64), mask=missing | bad)
+        return Parsed(found, {NOT_WHOLE: bad} if bad.any() else {})
     if pa.types.is_integer(values.type) and not pa.types.is_uint64(values.type):
         return Parsed(values.cast(pa.int64()))
     if pa.types.is_string(values.type) and pc.all(pc.match_substring_regex(values, _PLAIN)).as_py():
