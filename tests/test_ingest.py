@@ -157,6 +157,16 @@ def test_purchases_pass_the_door_too(tmp_path: Path) -> None:
     assert log.rejections.total == 2
 
 
+def test_a_column_of_lists_cannot_slice(tmp_path: Path) -> None:
+    """A list passes through the door, but not where the settings slice by it."""
+    table = pa.table({"click_id": ["a"], "time": ["2026-03-02T10:00:00Z"], "tags": [["x", "y"]]})
+    pq.write_table(table, tmp_path / "clicks.parquet")
+    clicks = {"path": str(tmp_path / "clicks.parquet")}
+    assert read_log(parse_settings({"clicks": clicks}), CLOCK).clicks["tags"].to_pylist() == [["x", "y"]]
+    with pytest.raises(SettingsError, match=r"'tags' of .* holds list.* name another column"):
+        read_log(parse_settings({"clicks": clicks, "slices": {"columns": ["tags"]}}), CLOCK)
+
+
 def test_progress_counts_the_clicks(learned: Learned) -> None:
     """The callback is told of every click, rejected or not."""
     told: list[int] = []

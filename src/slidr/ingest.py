@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from slidr import extensions
 from slidr.clock import Clock
-from slidr.errors import SourceError, TableError
+from slidr.errors import SettingsError, SourceError, TableError
 from slidr.lake.delta import Lake
 from slidr.lake.door import Seen, admit_clicks, admit_purchases
 from slidr.lake.schema import arrow_schema
@@ -42,7 +42,7 @@ def read_log(settings: Settings, clock: Clock, progress: Callable[[int], None] |
         progress: called with the number of clicks after each chunk.
 
     Raises:
-        SettingsError: the source is unknown.
+        SettingsError: the source is unknown, or a column that slices the traffic holds lists or structs.
         SourceError: a log cannot be read, or holds no click that passes the door.
         TableError: a column is missing or misspelt.
     """
@@ -72,6 +72,12 @@ def read_log(settings: Settings, clock: Clock, progress: Callable[[int], None] |
         ) from None
     if found.num_rows == 0:
         raise SourceError("\n".join([f"{settings.clicks.path}: no click passed the door", *rejections.summary()]))
+    for name in settings.slices.columns:
+        if name in found.column_names and pa.types.is_nested(found[name].type):
+            raise SettingsError(
+                f"slices.columns: column {name!r} of {settings.clicks.path} holds {found[name].type}, and a slice "
+                "takes one value; name another column"
+            )
     bought = pa.concat_tables(purchases) if purchases else arrow_schema(PURCHASES).empty_table()
     return Log(
         found.sort_by([("time", "ascending"), ("click_id", "ascending")]),
