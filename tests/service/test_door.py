@@ -100,6 +100,14 @@ def test_addresses_are_brought_into_one_form() -> None:
     assert (found.ip, found.user) == ("8a:not an address", None)
 
 
+def test_empty_text_is_null_in_further_columns_too() -> None:
+    """A column that slices the traffic is missing where it is empty, as it is in a log; other values stay."""
+    door = Door(click_type(["shop", "rank"]), addresses=True, most=100, clock=ManualClock(NOW))
+    for given_shop, shop in (("", None), ("north", "north"), (0, 0), (False, False)):
+        found = door.admit(msgspec.json.encode({**click(0), "shop": given_shop})).clicks[0]
+        assert (getattr(found, "shop"), getattr(found, "rank")) == (shop, None)  # noqa: B009 - of a type made here
+
+
 @pytest.mark.parametrize(
     "content",
     [

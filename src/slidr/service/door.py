@@ -23,6 +23,7 @@ AHEAD = 5 * MINUTE
 """How far ahead of the clock a click may lie, in microseconds."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST_COST = 2**63 - 1
+_NO_TEXTS = {"click_id", "time", "logged_in", "cost"}
 _SHOWN = 200  # characters of a value at fault that are sent back
 _MISSING = re.compile(r"Object missing required field `(.+)`")
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -88,6 +89,7 @@ class Door:
         self._one = msgspec.json.Decoder(click)
         self._many: msgspec.json.Decoder[list[Click]] = msgspec.json.Decoder(list[click])  # type: ignore[valid-type]
         self._parts = msgspec.json.Decoder(list[msgspec.Raw])
+        self._texts = tuple(name for name in click.__struct_fields__ if name not in _NO_TEXTS)
         self._addresses = addresses
         self._most = most
         self._clock = clock
@@ -162,7 +164,7 @@ class Door:
         if not _EPOCH < click.time <= latest:
             expected = f"later than 1970 and at most {AHEAD // MINUTE} minutes ahead of the clock"
             return "time", click.time, expected
-        for name in ("user", "session", "ip", "user_agent", "device", "campaign", "advertiser", "currency"):
+        for name in self._texts:
             if getattr(click, name) == "":
                 setattr(click, name, None)
         if click.ip is not None and self._addresses:
