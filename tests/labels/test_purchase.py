@@ -50,7 +50,7 @@ def plainly(clicks: list[Click], bought: list[Bought]) -> list[bool]:
         touched = [
             (hour, row)
             for row, (hour, user) in enumerate(clicks)
-            if (which == f"c{row:02}" and when - hour <= 24)
+            if (which == f"c{row:02}" and 0 <= when - hour <= 24)
             or (which is None and who is not None and user == who and 0 <= when - hour <= 24)
         ]
         if touched:
@@ -84,10 +84,13 @@ def test_more_purchases_never_unlabel(clicks: list[Click], bought: list[Bought],
         ((12, "eve", "c02"), [False, False, True]),
         ((12, "ann", "elsewhere"), [False, False, False]),
         ((33, None, "c00"), [False, False, False]),
+        ((8, None, "c00"), [True, False, False]),
+        ((7, "ann", "c00"), [False, False, False]),
     ],
     ids=[
         "last touch", "same time", "between", "window's end", "past the window", "another user", "attributed",
-        "attributed to another user", "attributed to a click elsewhere", "attributed too late",
+        "attributed to another user", "attributed to a click elsewhere", "attributed too late", "attributed at once",
+        "attributed before the click",
     ],
 )  # fmt: skip
 def test_who_gets_the_credit(bought: Bought, expected: list[bool]) -> None:
@@ -98,3 +101,9 @@ def test_who_gets_the_credit(bought: Bought, expected: list[bool]) -> None:
 def test_a_repeated_attribution_counts_from_its_first_purchase() -> None:
     """A late second purchase of a click does not take the first one's credit away."""
     assert marked([(0, "ann")], [(99, "ann", "c00"), (5, "ann", "c00")]) == [True]
+
+
+def test_a_purchase_before_its_click_hides_no_later_one() -> None:
+    """Of two purchases attributed to a click, one before it and one after it, the one after it counts."""
+    assert marked([(6, "ann")], [(5, "ann", "c00")]) == [False]
+    assert marked([(6, "ann")], [(5, "ann", "c00"), (7, "ann", "c00")]) == [True]

@@ -1,8 +1,9 @@
 """Purchase: a click is human if it led to a purchase within the attribution window.
 
-A purchase that carries a click_id belongs to that click, as whoever attributed it decided, if it came no later than
-the window after the click. One without belongs to the last click of its user at or before it, within the window
-(last touch); of clicks at one time, to the one whose click_id sorts last. A purchase with neither is ignored.
+A purchase that carries a click_id belongs to that click, as whoever attributed it decided, if it came no earlier than
+the click and no later than the window after it. One without belongs to the last click of its user at or before it,
+within the window (last touch); of clicks at one time, to the one whose click_id sorts last. A purchase with neither is
+ignored.
 
 Source: Real-Time Detection of Robotic Traffic in Online Advertising, IAAI 2023: purchasing clicks are human.
 """
@@ -45,10 +46,16 @@ def _codes(values: pa.ChunkedArray[pa.StringScalar], known: pa.Array[pa.StringSc
 
 def _by_click(clicks: pa.Table, purchases: pa.Table, window: int) -> NDArray[np.bool_]:
     named = purchases["click_id"].unique()
-    earliest = np.full(len(named) + 1, _NEVER, np.int64)  # the last place is that of clicks that bought nothing
-    np.minimum.at(earliest, _codes(purchases["click_id"], named), microseconds(purchases).to_numpy())
-    bought = earliest[_codes(clicks["click_id"], named)]
-    return np.asarray((bought != _NEVER) & (bought - microseconds(clicks).to_numpy() <= window))
+    place = _codes(clicks["click_id"], named)
+    # The last place is that of clicks that bought nothing, and of purchases of clicks that are not here.
+    clicked = np.full(len(named) + 1, _NEVER, np.int64)
+    np.minimum.at(clicked, place, microseconds(clicks).to_numpy())
+    clicked[-1] = _NEVER
+    bought = _codes(purchases["click_id"], named)
+    since = microseconds(purchases).to_numpy() - clicked[bought]
+    led = np.zeros(len(named) + 1, np.bool_)
+    led[bought[(since >= 0) & (since <= window)]] = True
+    return led[place]
 
 
 def _by_user(clicks: pa.Table, purchases: pa.Table, window: int) -> NDArray[np.bool_]:
