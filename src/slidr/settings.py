@@ -37,7 +37,10 @@ class ClicksSettings(Section, frozen=True):
     timezone: Annotated[str, Meta(description="time zone of times that carry none; empty: such times are refused")] = ""
     ip: Annotated[
         Literal["address", "opaque"],
-        Meta(description="'address': IPv4 or IPv6, others are rejected; 'opaque': any string, without a network"),
+        Meta(
+            description="'address': IPv4 or IPv6, others are rejected; "
+            "'opaque': any string, with a network only where it parses as an address"
+        ),
     ] = "address"
 
 
