@@ -1,7 +1,8 @@
 r"""Access logs of Apache and nginx in the combined format, one request a line.
 
 A request is a click; `method`, `path`, `status` and `referrer` pass through. There are no users, no sessions and no
-purchases. A click is named after its file and line, counted from one. Fields after the user agent are ignored.
+purchases, and `purchases.path` is refused: no labels come of such a log, so nothing can be trained or calibrated on it
+alone. A click is named after its file and line, counted from one. Fields after the user agent are ignored.
 """
 
 from __future__ import annotations
