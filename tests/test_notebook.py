@@ -19,7 +19,17 @@ from tests.learned import Learned
 
 import slidr
 from slidr import notebook
-from slidr.errors import LabelError, SettingsError, SourceError, TableError, TrainingError
+from slidr.errors import (
+    BundleError,
+    CalibrationError,
+    LabelError,
+    SettingsError,
+    SourceError,
+    TableError,
+    TrainingError,
+)
+from slidr.labels import mature
+from slidr.model.weights import sample_weights
 from slidr.tables import Verdict
 
 OPTIONS: dict[str, Any] = {"minimum_purchases": 20, "fpr_budget": 0.05}
@@ -138,6 +148,55 @@ def test_unripe_labels_are_not_learned_from(clicks: pa.Table, purchases: pa.Tabl
     labels = slidr.label(clicks, purchases, as_of=start + 1)
     with pytest.raises(TrainingError):
         slidr.fit(slidr.backfill(clicks), labels)
+
+
+def test_unripe_labels_set_no_threshold(clicks: pa.Table, purchases: pa.Table) -> None:
+    """Thresholds are those of the ripe clicks alone, and where none is ripe the error says so."""
+    rows, ripe = slidr.backfill(clicks), slidr.label(clicks, purchases)
+    network = slidr.fit(rows, ripe, widths=(4,))
+    end = clicks["time"].cast(pa.int64())[-1].as_py()
+    early = slidr.label(clicks, purchases, as_of=end)
+    known = pa.array(mature(early))
+    assert 0 < known.true_count < clicks.num_rows
+    alone = slidr.calibrate(network, rows.filter(known), early.filter(known), clicks, **OPTIONS)
+    assert slidr.calibrate(network, rows, early, clicks, **OPTIONS) == alone
+    start = clicks["time"].cast(pa.int64())[0].as_py()
+    with pytest.raises(CalibrationError, match="none of 12000 labels is ripe"):
+        slidr.calibrate(network, rows, slidr.label(clicks, purchases, as_of=start + 1), clicks, **OPTIONS)
+
+
+def test_an_unknown_login_is_a_state_of_its_own(
+    clicks: pa.Table, purchases: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights tell logged in, logged out and not known apart, as those of the daily flow do."""
+    states = [(True, False, None)[place % 3] for place in range(clicks.num_rows)]
+    place = clicks.column_names.index("logged_in")
+    mixed = clicks.set_column(place, "logged_in", pa.array(states, pa.bool_()))
+    given: list[Any] = []
+
+    def kept(times: Any, logged_in: Any, human: Any, *, cap: float) -> Any:
+        given.extend(logged_in.tolist())
+        return sample_weights(times, logged_in, human, cap=cap)
+
+    monkeypatch.setattr(notebook, "sample_weights", kept)
+    slidr.fit(slidr.backfill(mixed), slidr.label(mixed, purchases), network="logistic")
+    assert given == states
+
+
+def test_a_bundle_of_what_does_not_belong_together_is_refused(
+    clicks: pa.Table, purchases: pa.Table, tmp_path: Path
+) -> None:
+    """Thresholds need the slices that they were set for, and ips are addresses or opaque."""
+    rows, labels = slidr.backfill(clicks), slidr.label(clicks, purchases)
+    network = slidr.fit(rows, labels, widths=(4,))
+    thresholds = slidr.calibrate(network, rows, labels, clicks, **OPTIONS)
+    for slices in (("logged_in", "device"), ("campaign",), ()):
+        with pytest.raises(BundleError, match="has the slice 'device="):
+            slidr.make_bundle(tmp_path, network, thresholds, slices=slices)
+    assert slidr.make_bundle(tmp_path, network, thresholds).contract.ip == "address"
+    assert slidr.make_bundle(tmp_path, network, thresholds, ip="opaque").contract.ip == "opaque"
+    with pytest.raises(SettingsError, match="ip = 'hashed' is neither 'address' nor 'opaque'"):
+        slidr.make_bundle(tmp_path, network, thresholds, ip="hashed")  # type: ignore[arg-type]
 
 
 def test_options_are_those_of_the_settings(clicks: pa.Table, purchases: pa.Table) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import narwhals as nw
 import numpy as np
@@ -28,8 +28,8 @@ from slidr import extensions
 from slidr.bundle import Bundle, Contract, Parts, write_bundle
 from slidr.clock import Clock, SystemClock
 from slidr.daily.parts import slice_sample
-from slidr.decide import Decider
-from slidr.errors import LabelError
+from slidr.decide import Decider, check_serves
+from slidr.errors import CalibrationError, LabelError, SettingsError
 from slidr.features.backfill import backfill as backfill_table
 from slidr.features.backfill import feature_rows
 from slidr.features.catalogue import Catalogue, default_catalogue
@@ -165,12 +165,22 @@ def fit(
     ripe = mature(found)
     matrix = feature_rows(table, names)[ripe]
     human = found["human"].to_numpy()[ripe]
-    logged_in = matrix[:, names.index("logged_in")] > 0
+    logged_in = _logged_in(matrix, names)
     times = table["time"].cast(pa.int64()).to_numpy()[ripe]
     weights = sample_weights(times, logged_in, human, cap=settings.weight_cap)
     module = extensions.load("slidr.model.networks", network)
     graph = module.fit(TrainingSet(matrix, human, weights, names), settings, generator or np.random.default_rng(1))
     return Network(graph, chosen)
+
+
+def _logged_in(matrix: NDArray[np.float32], names: tuple[str, ...]) -> NDArray[np.object_]:
+    """Return whether each click was logged in, None where that is not known, object[n]."""
+    states = np.full(len(matrix), None, np.object_)
+    if "logged_in" in names:
+        states[:] = matrix[:, names.index("logged_in")] > 0
+    if "missing_logged_in" in names:
+        states[matrix[:, names.index("missing_logged_in")] > 0] = None
+    return states
 
 
 def calibrate(
@@ -182,7 +192,7 @@ def calibrate(
     slices: Sequence[str] = ("device", "logged_in"),
     **options: Any,
 ) -> tuple[Threshold, ...]:
-    """Return the thresholds that keep the budget on rows which the network has not seen.
+    """Return the thresholds that keep the budget on rows which the network has not seen; unripe labels are left out.
 
     Args:
         network: what `fit` returned.
@@ -193,12 +203,20 @@ def calibrate(
         options: keys of the settings' section [calibration], such as fpr_budget=0.01; and minimum_purchases.
 
     Raises:
-        CalibrationError: no purchases, or no thresholds keep the budget.
+        CalibrationError: no ripe labels, no purchases, or no thresholds keep the budget.
     """
     minimum = options.pop("minimum_purchases", Settings().slices.minimum_purchases)
     settings = parse_settings({"calibration": options}).calibration
     table = _arrow(rows, FEATURES)
-    found, made = _matched(labels, table, LABELS), _matched(clicks, table, CLICKS)
+    found = _matched(labels, table, LABELS)
+    ripe = pa.array(mature(found))
+    table, found = table.filter(ripe), found.filter(ripe)
+    if not table.num_rows:
+        raise CalibrationError(
+            f"none of {len(ripe)} labels is ripe: their attribution window had not closed when they were made; label"
+            " as of a later time, or calibrate on earlier clicks"
+        )
+    made = _matched(clicks, table, CLICKS)
     scores = Scorer(network.graph).score(feature_rows(table, tuple(feature.name for feature in network.catalogue)))
     purchased: NDArray[np.bool_] = pc.equal(found["reason"], LabelReason.PURCHASE.value).to_numpy()
     sample = slice_sample(made, scores, purchased, tuple(slices), settings.busy_clicks)
@@ -225,14 +243,33 @@ def make_bundle(
     thresholds: tuple[Threshold, ...],
     *,
     slices: Sequence[str] = ("device", "logged_in"),
+    ip: Literal["address", "opaque"] = "address",
     secret: bytes = NO_SECRET,
     clock: Clock | None = None,
 ) -> Bundle:
-    """Write a bundle into a folder and return it as it loads."""
-    contract = Contract(tuple(slices), "address", Pseudonymiser(secret).fingerprint)
+    """Write a bundle into a folder and return it as it loads.
+
+    Args:
+        folder: where bundles lie.
+        network: what `fit` returned.
+        thresholds: what `calibrate` returned.
+        slices: the columns that `calibrate` was given.
+        ip: what the ips of the clicks are: addresses, or codes that stand for them.
+        secret: the key that `backfill` was given.
+        clock: dates the bundle; the machine's where None.
+
+    Raises:
+        SettingsError: ip is neither of the two.
+        BundleError: a threshold is of other slice columns, or none is set for all traffic.
+    """
+    if ip not in ("address", "opaque"):
+        raise SettingsError(f"ip = {ip!r} is neither 'address' nor 'opaque'")
+    contract = Contract(tuple(slices), ip, Pseudonymiser(secret).fingerprint)
     parts = Parts(catalogue=network.catalogue, graph=network.graph, thresholds=thresholds, contract=contract)
     now = (clock or SystemClock()).now()
-    return write_bundle(Path(folder), parts, created_at=now, version=version("slidr"))
+    bundle = write_bundle(Path(folder), parts, created_at=now, version=version("slidr"))
+    check_serves(bundle)
+    return bundle
 
 
 def decider(bundle: Bundle, *, secret: bytes = NO_SECRET) -> Decider:
