@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -19,6 +20,7 @@ from tests.learned import Learned
 
 import slidr
 from slidr import notebook
+from slidr.clock import ManualClock
 from slidr.errors import (
     BundleError,
     CalibrationError,
@@ -71,6 +73,7 @@ def test_the_flow_of_the_docstring(learned: Learned, monkeypatch: pytest.MonkeyP
     names: dict[str, Any] = {"slidr": slidr, "now": datetime.now(UTC)}
     exec(textwrap.dedent(code), names)  # noqa: S102 our own docstring
     assert names["decisions"].at(0).verdict in set(Verdict)
+    assert names["table"].num_rows == learned.log.clicks.num_rows
     assert names["bundle"].id == next((tmp_path / "bundles").iterdir()).name
 
 
@@ -197,6 +200,36 @@ def test_a_bundle_of_what_does_not_belong_together_is_refused(
     assert slidr.make_bundle(tmp_path, network, thresholds, ip="opaque").contract.ip == "opaque"
     with pytest.raises(SettingsError, match="ip = 'hashed' is neither 'address' nor 'opaque'"):
         slidr.make_bundle(tmp_path, network, thresholds, ip="hashed")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_table_of_clicks_is_decided(tmp_path: Path, library: str) -> None:
+    """A table gives the decisions that its clicks give as objects, as a table of the same library."""
+    kind, converted = LIBRARIES[library]
+    network = notebook.Network(small.graph(), small.CATALOGUE)
+    bundle = slidr.make_bundle(tmp_path, network, small.parts().thresholds)
+    clicks = small.random_clicks(300, seed=7)
+    objects, decider = slidr.decider(bundle).decide(clicks), slidr.decider(bundle)
+    decided: Any = slidr.decide_clicks(decider, converted(small.table_of(clicks)), clock=ManualClock(5))
+    table = nw.from_native(decided, eager_only=True).to_arrow()
+    assert isinstance(decided, kind)
+    fresh = np.flatnonzero(~objects.repeats).tolist()
+    assert table["click_id"].to_pylist() == [clicks[place].click_id for place in fresh]
+    assert table["verdict"].to_pylist() == [objects.verdicts[place].value for place in fresh]
+    np.testing.assert_array_equal(table["score"].to_numpy(), objects.scores[fresh])
+    assert set(table["decided_at"].cast(pa.int64()).to_pylist()) == {5}
+    assert len(slidr.decide_clicks(decider, converted(small.table_of(clicks).slice(0, 0)))) == 0
+
+
+def test_a_table_without_a_slice_column_is_refused(tmp_path: Path) -> None:
+    """A column that slices the traffic and that a table lacks is named, with the nearest."""
+    network = notebook.Network(small.graph(), small.CATALOGUE)
+    bundle = slidr.make_bundle(tmp_path, network, (small.threshold("all", 0.5),), slices=("region",))
+    clicks = small.table_of(small.random_clicks(20, seed=7))
+    with pytest.raises(TableError, match="column 'region', which the bundle's slices are made of, is missing"):
+        slidr.decide_clicks(slidr.decider(bundle), clicks)
+    regions = clicks.append_column("region", pa.array(["north"] * 20))
+    assert slidr.decide_clicks(slidr.decider(bundle), regions)["slice"].to_pylist()[0] == "all"
 
 
 def test_options_are_those_of_the_settings(clicks: pa.Table, purchases: pa.Table) -> None:

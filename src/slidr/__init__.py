@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from slidr.errors import SlidrError
     from slidr.features.catalogue import Catalogue, default_catalogue
     from slidr.features.clicks import Click
-    from slidr.notebook import backfill, calibrate, decider, fit, label, make_bundle, read_log, split
+    from slidr.notebook import backfill, calibrate, decide_clicks, decider, fit, label, make_bundle, read_log, split
     from slidr.registry import Registry
     from slidr.settings import Settings, read_settings
     from slidr.tables import Threshold, Verdict
@@ -36,6 +36,7 @@ __all__ = [
     "Verdict",
     "backfill",
     "calibrate",
+    "decide_clicks",
     "decider",
     "default_catalogue",
     "fit",
@@ -53,7 +54,17 @@ _HOMES = {
     "slidr.errors": ("SlidrError",),
     "slidr.features.catalogue": ("Catalogue", "default_catalogue"),
     "slidr.features.clicks": ("Click",),
-    "slidr.notebook": ("backfill", "calibrate", "decider", "fit", "label", "make_bundle", "read_log", "split"),
+    "slidr.notebook": (
+        "backfill",
+        "calibrate",
+        "decide_clicks",
+        "decider",
+        "fit",
+        "label",
+        "make_bundle",
+        "read_log",
+        "split",
+    ),
     "slidr.registry": ("Registry",),
     "slidr.settings": ("Settings", "read_settings"),
     "slidr.tables": ("Threshold", "Verdict"),

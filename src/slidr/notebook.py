@@ -8,6 +8,7 @@ network = slidr.fit(train, labels)
 thresholds = slidr.calibrate(network, tune, labels, log.clicks)
 bundle = slidr.make_bundle("bundles", network, thresholds)
 decisions = slidr.decider(bundle).decide([slidr.Click(click_id="1", time=now, ip="192.0.2.1")])
+table = slidr.decide_clicks(slidr.decider(bundle), log.clicks)
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from numpy.typing import NDArray
 from slidr import extensions
 from slidr.bundle import Bundle, Contract, Parts, write_bundle
 from slidr.clock import Clock, SystemClock
+from slidr.daily.batch import decide_table, decisions_table
 from slidr.daily.parts import slice_sample
 from slidr.decide import Decider, check_serves
-from slidr.errors import CalibrationError, LabelError, SettingsError
+from slidr.errors import CalibrationError, LabelError, SettingsError, TableError, nearest
 from slidr.features.backfill import backfill as backfill_table
 from slidr.features.backfill import feature_rows
 from slidr.features.catalogue import Catalogue, default_catalogue
@@ -40,12 +42,12 @@ from slidr.ingest import Log
 from slidr.ingest import read_log as read_logs
 from slidr.labels import label as label_clicks
 from slidr.labels import mature
-from slidr.lake.schema import conform
+from slidr.lake.schema import arrow_schema, conform
 from slidr.model.scorer import Scorer
 from slidr.model.training import TrainingSet
 from slidr.model.weights import sample_weights
 from slidr.settings import FeaturesSettings, Settings, parse_settings
-from slidr.tables import CLICKS, FEATURES, LABELS, PURCHASES, LabelReason, Table, Threshold
+from slidr.tables import CLICKS, DECISIONS, FEATURES, LABELS, PURCHASES, LabelReason, Table, Threshold
 
 NO_SECRET = bytes(16)
 """The key of a notebook's hashes: no secret. A service has a key of its own, made at its first run."""
@@ -275,3 +277,29 @@ def make_bundle(
 def decider(bundle: Bundle, *, secret: bytes = NO_SECRET) -> Decider:
     """Return a decider with a cold store: the first clicks it is given have no past."""
     return Decider(bundle, EmbeddedStore(compile_catalogue(bundle.catalogue)), Pseudonymiser(secret))
+
+
+def decide_clicks(decider: Decider, clicks: IntoDataFrameT, *, clock: Clock | None = None) -> IntoDataFrameT:
+    """Decide a table of clicks in its order, which must be that of time, and return DECISIONS.
+
+    A click_id that comes again within an hour is decided once, and has one row.
+
+    Args:
+        decider: what `decider` returned; the clicks become the past of those that it decides next.
+        clicks: a table with the columns of CLICKS, and those that slice the traffic.
+        clock: dates the decisions; the machine's where None.
+
+    Raises:
+        TableError: a column is missing or of another type.
+    """
+    table = _arrow(clicks, CLICKS)
+    for column in decider.columns:
+        if column not in table.column_names:
+            raise TableError(
+                f"column {column!r}, which the bundle's slices are made of, is missing;"
+                f" {nearest(column, table.column_names)}",
+                column=column,
+            )
+    now = (clock or SystemClock()).now()
+    made = [decisions_table(decisions, decided_at=now, cause="live") for decisions in decide_table(decider, table)]
+    return _like(clicks, pa.concat_tables(made or [arrow_schema(DECISIONS).empty_table()]))
