@@ -242,6 +242,19 @@ def test_a_part_keeps_out_what_never_reaches_the_model(learned: Learned, tmp_pat
     assert read_part(everybody, run.split.judge).clicks.num_rows == named
 
 
+def test_values_that_name_one_slice_are_one_slice() -> None:
+    """The text "true" and "True" of a further column are one slice, not two of one name."""
+    clicks = pa.table(
+        {
+            "shop": ["true", "True", None],
+            "session": pa.nulls(3, pa.string()),
+            "time": pa.array([1, 2, 3]).cast(pa.timestamp("us", "UTC")),
+        }
+    )
+    sample = slice_sample(clicks, np.zeros(3, np.float32), np.array([True, False, False]), ("shop",), 50)
+    assert (sample.paths, sample.slices.tolist()) == (("shop=true", "shop=null"), [0, 0, 1])
+
+
 def test_slices_need_their_columns(learned: Learned) -> None:
     """A slice column that the clicks lack is refused, the nearest suggested; null is a slice of its own."""
     clicks = learned.log.clicks.slice(0, 200)

@@ -40,7 +40,7 @@ def simulate(folder: Path, clicks: int, days: int, seed: int) -> Outcome:
 def ingest(settings: Settings) -> Outcome:
     """Read the click log and the purchase log of the settings into the lake.
 
-    Rows that cannot be used are rejected, counted and shown; the days that the logs hold are replaced, so that
+    Rows that cannot be used are rejected, counted and shown. A row of the same id on the same day is replaced, so that
     reading a log twice is as reading it once. Sources: talkingdata, weblog, table.
     """
     bars = Bars()

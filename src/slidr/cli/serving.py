@@ -13,7 +13,7 @@ from tabulate import tabulate
 from slidr.bundle import read_bundle
 from slidr.cli.options import Outcome, account, printed, settings_option
 from slidr.clock import SECOND, SystemClock
-from slidr.decide import read_champion
+from slidr.decide import check_serves, read_champion
 from slidr.features.keys import Pseudonymiser, read_secret
 from slidr.registry import Registry
 from slidr.rules import prepare_rules
@@ -54,7 +54,7 @@ def promote(settings: Settings, bundle: str, why: str) -> Outcome:
     """Make BUNDLE the champion, once it has been fetched and has loaded exactly."""
     who = account()
     registry = Registry(settings.storage.registry)
-    read_bundle(registry.fetch(bundle, Path(settings.storage.bundles)))
+    check_serves(read_bundle(registry.fetch(bundle, Path(settings.storage.bundles))))
     entry = registry.promote(bundle, at=SystemClock().now(), who=who, why=why)
     return Outcome(f"champion {entry.number}: {entry.bundle}", msgspec.to_builtins(entry))
 

@@ -127,15 +127,17 @@ def slice_sample(
                 f" {nearest(column, clicks.column_names)}"
             )
     values = list(zip(*(clicks[column].to_pylist() for column in columns), strict=True)) or [()] * len(scores)
-    codes = {value: code for code, value in enumerate(dict.fromkeys(values))}
+    # Several values may name one slice, such as the text "true" and the boolean.
+    named = {value: slice_path(columns, value) for value in dict.fromkeys(values)}
+    codes = {path: code for code, path in enumerate(dict.fromkeys(named.values()))}
     sessions = pa.concat_arrays(clicks["session"].chunks or [pa.array([], pa.string())]).dictionary_encode()
     sessions = pc.fill_null(sessions.indices, -1).to_numpy().astype(np.int64)
     return CalibrationSample(
         scores=scores,
         purchased=purchased,
         busy=metrics.busy(sessions, clicks["time"].cast(pa.int64()).to_numpy(), busy_clicks),
-        slices=np.fromiter((codes[value] for value in values), np.int32, len(values)),
-        paths=tuple(slice_path(columns, value) for value in codes),
+        slices=np.fromiter((codes[named[value]] for value in values), np.int32, len(values)),
+        paths=tuple(codes),
     )
 
 
