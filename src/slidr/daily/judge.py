@@ -18,6 +18,8 @@ from slidr.clock import Clock
 from slidr.daily.parts import Part, read_part, sample_of
 from slidr.daily.plan import Run
 from slidr.daily.stages import NETWORK, read_networks, read_thresholds
+from slidr.daily.stamps import require, stamp
+from slidr.decide import check_serves
 from slidr.errors import LabelError, SettingsError
 from slidr.model.scorer import Scorer
 from slidr.registry import Registry
@@ -181,8 +183,13 @@ def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: st
         clock: dates the bundle.
         who: who publishes.
         why: the reason, for the registry's history.
+
+    Raises:
+        SettingsError: a stage was not done for this run.
+        BundleError: network, catalogue and thresholds do not belong together.
     """
     run.progress("publish", 0)
+    require(run, "train", "calibrate", "judge")
     settings = run.settings
     versions = {
         table.name: run.lake.version(table) for table in (CLICKS, PURCHASES, LABELS, FEATURES, SCORES, THRESHOLDS)
@@ -205,6 +212,7 @@ def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: st
         },
     )
     bundle = write_bundle(Path(settings.storage.bundles), parts, created_at=clock.now(), version=version("slidr"))
+    check_serves(bundle)
     registry = Registry(settings.storage.registry)
     registry.publish(Path(settings.storage.bundles) / bundle.id)
     registry.promote(bundle.id, at=clock.now(), who=who, why=why)
@@ -214,6 +222,7 @@ def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: st
 
 def write_report(run: Run, evaluation: Evaluation) -> Path:
     """Write the evaluation and its page to the settings' report folder, and return where the page lies."""
+    stamp(run, "judge")
     folder = Path(run.settings.storage.report)
     folder.mkdir(parents=True, exist_ok=True)
     document = msgspec.to_builtins(evaluation)
