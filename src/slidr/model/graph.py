@@ -86,5 +86,9 @@ def layers_graph(layers: tuple[Layer, ...], scaling: Scaling, names: tuple[str, 
         weight = np.pad(layer.weight, ((0, padding), (0, 0))) if depth == 0 else layer.weight
         value = graph.node("Relu", value) if depth else value
         value = graph.node("Gemm", value, graph.constant(weight), graph.constant(layer.bias))
-    graph.node("Squeeze", graph.node("Sigmoid", value), graph.constant(np.array([1])), output="score")
+    # onnxruntime's sigmoid of a large value is a bit above one.
+    share = graph.node(
+        "Clip", graph.node("Sigmoid", value), *(graph.constant(np.array(np.float32(end))) for end in (0, 1))
+    )
+    graph.node("Squeeze", share, graph.constant(np.array([1])), output="score")
     return graph.finish(names, network)
