@@ -41,6 +41,7 @@ def judgement_document(evaluation: Evaluation) -> dict[str, object]:
         },
         "notes": evaluation.notes,
         "networks": msgspec.to_builtins(evaluation.networks),
+        "totals": msgspec.to_builtins(evaluation.totals),
     }
 
 

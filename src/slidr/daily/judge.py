@@ -208,6 +208,7 @@ def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: st
         },
         metrics={
             "networks": msgspec.to_builtins(evaluation.networks),
+            "totals": msgspec.to_builtins(evaluation.totals),
             "slices": msgspec.to_builtins(evaluation.slices),
         },
     )
