@@ -44,15 +44,18 @@ def read_champion(registry: str, folder: Path) -> Bundle:
     return read_bundle(held.fetch(champion.bundle, folder))
 
 
-def check_serves(bundle: Bundle) -> None:
-    """Refuse a bundle whose parts do not belong together: it would load, and then decide wrongly or not at all.
+def check_serves(bundle: Bundle) -> Scorer:
+    """Return the scorer of a bundle, once its parts are found to belong together.
+
+    A bundle whose parts do not would load, and then decide wrongly or not at all.
 
     Raises:
         BundleError: the network reads other features than the catalogue declares, no threshold is set for all traffic,
             or a threshold is of a slice that the clicks are not sliced by.
     """
     names = tuple(feature.name for feature in bundle.catalogue)
-    if Scorer(bundle.graph).names != names:
+    scorer = Scorer(bundle.graph)
+    if scorer.names != names:
         raise BundleError(f"bundle {bundle.id}: the network reads other features than the catalogue declares")
     slices = {threshold.slice for threshold in bundle.thresholds}
     if ROOT not in slices:
@@ -65,6 +68,7 @@ def check_serves(bundle: Bundle) -> None:
                 f"bundle {bundle.id}: thresholds.json has the slice {path!r}, and clicks are sliced by"
                 f" {', '.join(columns) or 'nothing'}; calibrate again"
             )
+    return scorer
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -150,10 +154,9 @@ class Decider:
         self.click: type[Click] = click_type(bundle.contract.slice_columns)
         self.pseudonymiser = pseudonymiser
         self._rules = tuple(rules)
-        self._scorer = Scorer(bundle.graph)
+        self._scorer = check_serves(bundle)
         self._thresholds = {threshold.slice: np.float32(threshold.threshold) for threshold in bundle.thresholds}
         self._slices: dict[tuple[object, ...], tuple[str, np.float32]] = {}
-        check_serves(bundle)
         if bundle.contract.key_fingerprint != pseudonymiser.fingerprint:
             raise BundleError(
                 f"bundle {bundle.id} was made with the secret key {bundle.contract.key_fingerprint}, this process has"

@@ -230,7 +230,8 @@ def test_a_part_keeps_out_what_never_reaches_the_model(learned: Learned, tmp_pat
     run = learned.run
     whole = read_part(run, run.split.judge)
     total = run.lake.read(CLICKS, start=run.split.judge[0], end=run.split.judge[1]).num_rows
-    assert whole.clicks.num_rows + whole.kept_out == total
+    kept_out = whole.listed.clicks + whole.unmeasurable.clicks + whole.unripe
+    assert whole.clicks.num_rows + kept_out == total
     assert len(whole.rows) == len(whole.human) == len(whole.purchased) == len(whole.times) == whole.clicks.num_rows
     assert not (whole.purchased & ~whole.human).any()
     listed = msgspec.structs.replace(run.settings.rules, crawlers=str(tmp_path / "everybody.txt"))

@@ -46,11 +46,6 @@ class Part:
     unripe: int
 
     @property
-    def kept_out(self) -> int:
-        """Clicks of the part that do not reach the model, for whatever reason."""
-        return self.listed.clicks + self.unmeasurable.clicks + self.unripe
-
-    @property
     def times(self) -> NDArray[np.int64]:
         """Times of the clicks, int64[n], microseconds UTC."""
         found: NDArray[np.int64] = self.clicks["time"].cast(pa.int64()).to_numpy()
