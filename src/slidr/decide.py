@@ -18,7 +18,7 @@ from slidr.errors import BundleError, RegistryError
 from slidr.features.clicks import Click, ClickBatch, click_type, encode_clicks
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import Layout, compile_catalogue
-from slidr.features.store import Store
+from slidr.features.store import Soundness, Store
 from slidr.model.scorer import Scorer
 from slidr.registry import Registry
 from slidr.rules import ListRule
@@ -193,10 +193,11 @@ class Decider:
         for rule in self._rules:
             for place in rule.hits(attributes):
                 hits[place] = (*hits.get(place, ()), rule.name)
-        rows, sequences, repeats = self.store.fold(batch)
+        rows, sequences, repeats, soundness = self.store.fold(batch)
         # Rows 0 to 2 of the key matrix are user, session and ip.
         nameless = ~batch.keys[:3].any(axis=0)
-        asked = ~(repeats | nameless)
+        unsound = soundness != Soundness.SOUND
+        asked = ~(repeats | nameless | unsound)
         asked[list(hits)] = False
         scores = np.full(clicks, np.nan, np.float32)
         thresholds = np.full(clicks, np.nan, np.float32)
@@ -209,6 +210,8 @@ class Decider:
         reasons: list[tuple[str, ...]] = [()] * clicks
         for place in np.flatnonzero(scores > thresholds).tolist():
             verdicts[place], reasons[place] = Verdict.INVALID_SOPHISTICATED, (MODEL,)
+        for place in np.flatnonzero(unsound).tolist():
+            verdicts[place], reasons[place] = Verdict.UNMEASURABLE, (Soundness(soundness[place]).name.lower(),)
         for place in np.flatnonzero(nameless).tolist():
             verdicts[place], reasons[place] = Verdict.UNMEASURABLE, (NO_IDENTIFIERS,)
         for place, names in hits.items():
