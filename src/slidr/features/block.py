@@ -20,23 +20,12 @@ from slidr.features.distinct import (
     free_distinct,
 )
 from slidr.features.fold import find, fold_block
-from slidr.features.layout import (
-    GAPS,
-    HALF_LIVES,
-    HEADER,
-    HOPS,
-    HORIZON,
-    SKETCH_WORDS,
-    SKETCHES,
-    STRIDE,
-    WINDOWS,
-    Block,
-)
+from slidr.features.layout import HORIZON, SKETCH_WORDS, SKETCHES, STRIDE, Block, sketches_at
 
 _Item = TypeVar("_Item", bound=np.generic)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def _compact(
     state: tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint16], NDArray[np.int32], NDArray[np.int64]],
     longs: NDArray[np.int64],
@@ -53,7 +42,7 @@ def _compact(
             keys[index[slot + 1]] = index[slot]
     index[:] = 0
     used[LIVE] = 0
-    sketches = HEADER + HOPS * layout[WINDOWS] + layout[HALF_LIVES] + 3 * layout[GAPS]
+    sketches = sketches_at(layout)
     for record in range(live):
         base = record * stride
         if longs[base // 2] < since:
@@ -66,7 +55,7 @@ def _compact(
     words[used[LIVE] * stride : live * stride] = np.uint32(0)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def _reindex(old: NDArray[np.int64], new: NDArray[np.int64]) -> None:
     mask = len(new) // 2 - 1
     for at in range(0, len(old), 2):

@@ -224,7 +224,7 @@ def _renew(
     words[base : base + layout[STRIDE]] = np.uint32(0)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def fold_block(
     state: tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint16], NDArray[np.int32], NDArray[np.int64]],
     views: tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]],
@@ -298,7 +298,7 @@ def fold_block(
     return clicks
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def fold_click(
     clock: NDArray[np.int64],
     missing: NDArray[np.int64],

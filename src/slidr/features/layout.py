@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,6 +70,12 @@ class Layout(NamedTuple):
     def horizon(self) -> int:
         """The longest time, in microseconds, after which an idle entity reads as new."""
         return max((int(block.layout[HORIZON]) for block in self.blocks), default=DAY)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def sketches_at(layout: NDArray[np.int64]) -> int:
+    """Return the word of a record at which its first distinct count begins."""
+    return int(HEADER + HOPS * layout[WINDOWS] + layout[HALF_LIVES] + 3 * layout[GAPS])
 
 
 def compile_catalogue(catalogue: Catalogue) -> Layout:
