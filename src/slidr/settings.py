@@ -88,6 +88,12 @@ class FeaturesSettings(Section, frozen=True):
     )
     half_lives: Annotated[tuple[str, ...], Meta(description="half-lives of the click rates")] = ("1m", "10m", "1h")
     distinct_windows: Annotated[tuple[str, ...], Meta(description="windows of the distinct counts")] = ("1h", "24h")
+    campaign_windows: Annotated[
+        tuple[str, ...], Meta(description="windows of the counts of a user's clicks on one campaign")
+    ] = ("1h", "24h")
+    slow_age: Annotated[
+        str, Meta(description="a table of slow features serves until this long after the end of its day; at least 24h")
+    ] = "48h"
     add: Annotated[
         tuple[dict[str, Any], ...],
         Meta(description="further features, such as {kind='Clicks', by='user', window='30m'}"),
@@ -148,6 +154,7 @@ class StorageSettings(Section, frozen=True):
     bundles: Annotated[str, Meta(description="bundles as they were made or fetched")] = "bundles"
     registry: Annotated[str, Meta(description="bundles and the champion's history")] = "registry"
     report: Annotated[str, Meta(description="what the last run measured, and its page")] = "report"
+    slow: Annotated[str, Meta(description="tables of the slow features, one folder a day")] = "slow"
     journal: Annotated[str, Meta(description="SQLite journal of the service")] = "journal.sqlite"
     seed: Annotated[
         str,
@@ -295,6 +302,8 @@ def _check(settings: Settings, name: str) -> None:
         "features.windows": features.windows,
         "features.half_lives": features.half_lives,
         "features.distinct_windows": features.distinct_windows,
+        "features.campaign_windows": features.campaign_windows,
+        "features.slow_age": (features.slow_age,),
     }
     for key, texts in spans.items():
         for text in texts:
@@ -302,6 +311,11 @@ def _check(settings: Settings, name: str) -> None:
                 duration(text)
             except SettingsError as fault:
                 raise SettingsError(f"{name}: {key}: {fault}") from None
+    if duration(features.slow_age) < DAY:
+        raise SettingsError(
+            f"{name}: features.slow_age = {features.slow_age!r} is below 24h, the age that a table of slow features"
+            " reaches before the next one can be built; give at least '24h'"
+        )
 
 
 def describe() -> str:

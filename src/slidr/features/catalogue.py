@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from slidr.clock import DAY, HOUR
 from slidr.errors import FeatureError, SettingsError, nearest
 from slidr.settings import FeaturesSettings, duration
 
@@ -23,6 +24,12 @@ IDENTIFIERS = ("user", "session", "ip", "user_agent", "network", "device", "camp
 """Columns that can name an entity or be counted; `network` is the ip's /24 (IPv4) or /48 (IPv6)."""
 NULLABLE = ("user", "session", "ip", "user_agent", "logged_in")
 _PARTS = {"hour_sin", "hour_cos", "weekday_sin", "weekday_cos"}
+RETENTION = "30d"
+"""The longest that state looks back: what every live entity costs is kept for its longest window."""
+LONGEST_PEAK = "90d"
+"""The longest that a slow feature looks back: as many days are merged whenever its table is built."""
+HALF_LIVES_KEPT = 24
+"""A rate has fallen below the resolution of float32 after as many half-lives."""
 _STATISTICS = {
     "last": "time since the previous click",
     "mean": "running mean of the time between clicks",
@@ -111,6 +118,27 @@ class Distinct(Feature, frozen=True, tag="Distinct"):
     measured_in = "values"
 
 
+class PeakDistinct(Feature, frozen=True, tag="PeakDistinct"):
+    """Highest number of distinct values of a column among an entity's clicks in any one hour of the days before.
+
+    It is slow: no state is folded, it is looked up in a table that is built once a day.
+
+    >>> PeakDistinct("user", by="ip").name
+    'peak_distinct_user_ip_1h_30d'
+    """
+
+    column: str
+    by: str | Entity
+    window: str = "1h"
+    over: str = "30d"
+    name_template = "peak_distinct_{column}_{entity}_{window}_{over}"
+    meaning_template = (
+        "most distinct values of {column} in one hour among the clicks of the same {entity}, in the {over} before"
+        " today; -1 where not known"
+    )
+    measured_in = "values"
+
+
 class TimeOfClick(Feature, frozen=True, tag="TimeOfClick"):
     """Hour of day or day of week, UTC, as a coordinate of a point on the unit circle."""
 
@@ -134,9 +162,9 @@ class Missing(Feature, frozen=True, tag="Missing"):
     meaning_template = "1 where the click has no {column}"
 
 
-AnyFeature = Clicks | Velocity | Gap | Distinct | TimeOfClick | LoggedIn | Missing
+AnyFeature = Clicks | Velocity | Gap | Distinct | PeakDistinct | TimeOfClick | LoggedIn | Missing
 KINDS: dict[str, type[AnyFeature]] = {
-    kind.__name__: kind for kind in (Clicks, Velocity, Gap, Distinct, TimeOfClick, LoggedIn, Missing)
+    kind.__name__: kind for kind in (Clicks, Velocity, Gap, Distinct, PeakDistinct, TimeOfClick, LoggedIn, Missing)
 }
 Catalogue = tuple[AnyFeature, ...]
 
@@ -146,7 +174,7 @@ def default_catalogue(settings: FeaturesSettings) -> Catalogue:
 
     Raises:
         FeatureError: a feature that cannot be computed, or two of one name.
-        SettingsError: a duration that is not one.
+        SettingsError: an entry under `features.add` that declares no feature.
     """
     counted: tuple[AnyFeature, ...] = tuple(
         feature
@@ -159,10 +187,12 @@ def default_catalogue(settings: FeaturesSettings) -> Catalogue:
         for column in columns
         for window in settings.distinct_windows
     )
+    repeated = tuple(Clicks(("user", "campaign"), window) for window in settings.campaign_windows)
+    peaks = tuple(PeakDistinct(column, by="ip") for column in ("user", "session"))
     clock = tuple(TimeOfClick(part) for part in sorted(_PARTS))
     missing = tuple(Missing(column) for column in NULLABLE)
     added = tuple(_parse(declaration) for declaration in settings.add)
-    return check_catalogue((*counted, *distinct, *clock, LoggedIn(), *missing, *added))
+    return check_catalogue((*counted, *distinct, *repeated, *peaks, *clock, LoggedIn(), *missing, *added))
 
 
 def _activity(by: Entity, settings: FeaturesSettings) -> Iterable[AnyFeature]:
@@ -189,18 +219,22 @@ def check_catalogue(catalogue: Catalogue) -> Catalogue:
     """Return the catalogue if every feature can be computed and every name is unique.
 
     Raises:
-        FeatureError: an unknown column, statistic or part, or two features of one name.
-        SettingsError: a duration that is not one.
+        FeatureError: an unknown column, statistic or part, an entity of no column or of one twice, a window that is
+            no duration or longer than state is kept, or two features of one name.
     """
     for feature in catalogue:
-        for column in feature.entity:
-            _known(column, IDENTIFIERS, feature)
+        _check_entity(feature)
         match feature:
-            case Clicks(window=span) | Velocity(half_life=span):
-                duration(span)
+            case Clicks(window=span):
+                _check_span(span, "window", feature)
+            case Velocity(half_life=span):
+                _check_span(span, "half_life", feature, times=HALF_LIVES_KEPT)
             case Distinct(column=column, window=span):
-                _known(column, IDENTIFIERS, feature)
-                duration(span)
+                _check_counted(column, feature)
+                _check_span(span, "window", feature)
+            case PeakDistinct(column=column):
+                _check_counted(column, feature)
+                _check_peak(feature)
             case Gap(statistic=statistic):
                 _known(statistic, _STATISTICS, feature)
             case TimeOfClick(part=part):
@@ -209,12 +243,55 @@ def check_catalogue(catalogue: Catalogue) -> Catalogue:
                 _known(column, NULLABLE, feature)
             case LoggedIn():
                 pass
-        if hasattr(feature, "by") and not feature.entity:
-            raise FeatureError(f"{feature.name}: `by` names no column; name at least one of {', '.join(IDENTIFIERS)}")
     for name, count in Counter(feature.name for feature in catalogue).items():
         if count > 1:
             raise FeatureError(f"{count} features are called {name!r}; a name may stand once in the catalogue")
     return catalogue
+
+
+def _check_entity(feature: AnyFeature) -> None:
+    for column in feature.entity:
+        _known(column, IDENTIFIERS, feature)
+    if hasattr(feature, "by") and not feature.entity:
+        raise FeatureError(f"{feature.name}: `by` names no column; name at least one of {', '.join(IDENTIFIERS)}")
+    for column, count in Counter(feature.entity).items():
+        if count > 1:
+            raise FeatureError(f"{feature.name}: `by` names {column!r} {count} times; name every column once")
+
+
+def _check_counted(column: str, feature: AnyFeature) -> None:
+    _known(column, IDENTIFIERS, feature)
+    if column in feature.entity:
+        raise FeatureError(f"{feature.name}: every click of the entity has the same {column!r}; count another column")
+
+
+def _check_span(text: str, field: str, feature: AnyFeature, *, times: int = 1) -> None:
+    """Refuse a span that is no duration, or that needs state for longer than any is kept."""
+    span, limit = _span(text, field, feature), duration(RETENTION) // times
+    if span > limit:
+        most = f"{limit // HOUR}h" if limit % DAY else f"{limit // DAY}d"
+        why = f", for a rate is kept for {times} half-lives" if times > 1 else ""
+        raise FeatureError(
+            f"{feature.name}: {field} = {text!r} is longer than {most}, since state is kept for {RETENTION}{why};"
+            f" shorten it, or look back further with the slow feature PeakDistinct"
+        )
+
+
+def _check_peak(feature: PeakDistinct) -> None:
+    if _span(feature.window, "window", feature) != HOUR:
+        raise FeatureError(f"{feature.name}: window = {feature.window!r} is not '1h', the only one that has a peak")
+    over = _span(feature.over, "over", feature)
+    if over % DAY or over > duration(LONGEST_PEAK):
+        raise FeatureError(
+            f"{feature.name}: over = {feature.over!r} is not a whole number of days up to {LONGEST_PEAK}, such as '30d'"
+        )
+
+
+def _span(text: str, field: str, feature: AnyFeature) -> int:
+    try:
+        return duration(text)
+    except SettingsError as fault:
+        raise FeatureError(f"{feature.name}: {field}: {fault}") from None
 
 
 def _known(word: str, words: Iterable[str], feature: AnyFeature) -> None:

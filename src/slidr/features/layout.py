@@ -26,7 +26,17 @@ from numpy.typing import NDArray
 
 from slidr.clock import DAY
 from slidr.errors import FeatureError
-from slidr.features.catalogue import Catalogue, Clicks, Distinct, Entity, Gap, Missing, Velocity
+from slidr.features.catalogue import (
+    HALF_LIVES_KEPT,
+    Catalogue,
+    Clicks,
+    Distinct,
+    Entity,
+    Gap,
+    Missing,
+    PeakDistinct,
+    Velocity,
+)
 from slidr.settings import duration
 
 HOPS = 6
@@ -49,6 +59,28 @@ class Block(NamedTuple):
     key: str
 
 
+class SlowColumn(NamedTuple):
+    """A slow feature: looked up in a table of the day before, not folded.
+
+    Attributes:
+        feature_name: the feature.
+        entity: the columns that name its entity.
+        column_of_row: the column of the row that it fills.
+        key_row: the row of the key matrix that holds the entity's key.
+        counted: the column whose distinct values are counted.
+        counted_row: the row of the key matrix that holds that column's keys.
+        days: days that it looks back.
+    """
+
+    feature_name: str
+    entity: Entity
+    column_of_row: int
+    key_row: int
+    counted: str
+    counted_row: int
+    days: int
+
+
 class Layout(NamedTuple):
     """A compiled catalogue.
 
@@ -58,6 +90,7 @@ class Layout(NamedTuple):
         blocks: the blocks of state.
         clock: columns of hour_cos, hour_sin, weekday_cos, weekday_sin and logged_in, -1 where not wanted.
         missing: pairs (row of the key matrix, or -1 for logged_in; column).
+        slow: the slow features.
     """
 
     names: tuple[str, ...]
@@ -65,6 +98,7 @@ class Layout(NamedTuple):
     blocks: tuple[Block, ...]
     clock: NDArray[np.int64]
     missing: NDArray[np.int64]
+    slow: tuple[SlowColumn, ...] = ()
 
     @property
     def horizon(self) -> int:
@@ -87,14 +121,32 @@ def compile_catalogue(catalogue: Catalogue) -> Layout:
     columns = {feature.name: column for column, feature in enumerate(catalogue)}
     entities = list(dict.fromkeys(feature.entity for feature in catalogue if feature.entity))
     keys = _key_rows(catalogue, entities)
-    blocks = tuple(_block(catalogue, entity, keys, columns) for entity in entities)
+    folded = {feature.entity for feature in catalogue if not isinstance(feature, PeakDistinct)}
+    blocks = tuple(_block(catalogue, entity, keys, columns) for entity in entities if entity in folded)
     clock = [columns.get(name, -1) for name in ("hour_cos", "hour_sin", "weekday_cos", "weekday_sin", "logged_in")]
     missing = [
         (keys.index((feature.column,)) if feature.column != "logged_in" else -1, columns[feature.name])
         for feature in catalogue
         if isinstance(feature, Missing)
     ]
-    return Layout(tuple(columns), keys, blocks, np.array(clock, np.int64), np.array(missing, np.int64).reshape(-1, 2))
+    clock_columns, missing_pairs = np.array(clock, np.int64), np.array(missing, np.int64).reshape(-1, 2)
+    return Layout(tuple(columns), keys, blocks, clock_columns, missing_pairs, _slow_columns(catalogue, keys, columns))
+
+
+def _slow_columns(catalogue: Catalogue, keys: tuple[Entity, ...], columns: dict[str, int]) -> tuple[SlowColumn, ...]:
+    return tuple(
+        SlowColumn(
+            feature_name=feature.name,
+            entity=feature.entity,
+            column_of_row=columns[feature.name],
+            key_row=keys.index(feature.entity),
+            counted=feature.column,
+            counted_row=keys.index((feature.column,)),
+            days=duration(feature.over) // DAY,
+        )
+        for feature in catalogue
+        if isinstance(feature, PeakDistinct)
+    )
 
 
 def _key_rows(catalogue: Catalogue, entities: list[Entity]) -> tuple[Entity, ...]:
@@ -104,7 +156,7 @@ def _key_rows(catalogue: Catalogue, entities: list[Entity]) -> tuple[Entity, ...
     """
     single = [("user",), ("session",), ("ip",)]
     single += [(column,) for entity in entities for column in entity]
-    single += [(feature.column,) for feature in catalogue if isinstance(feature, Distinct)]
+    single += [(feature.column,) for feature in catalogue if isinstance(feature, Distinct | PeakDistinct)]
     single += [
         (feature.column,) for feature in catalogue if isinstance(feature, Missing) and feature.column != "logged_in"
     ]
@@ -122,8 +174,7 @@ def _block(catalogue: Catalogue, entity: Entity, keys: tuple[Entity, ...], colum
         if isinstance(feature, Distinct):
             sketches.setdefault(feature.column, []).append((duration(feature.window), feature.name))
     words = HEADER + HOPS * len(counts) + len(rates) + 3 * bool(gaps) + SKETCH_WORDS * len(sketches)
-    # A rate has fallen below the resolution of float32 after 24 half-lives.
-    spans = [span for span, _ in counts] + [24 * span for span, _ in rates]
+    spans = [span for span, _ in counts] + [HALF_LIVES_KEPT * span for span, _ in rates]
     spans += [span for windows in sketches.values() for span, _ in windows]
     body: list[int] = []
     for span, name in counts:
