@@ -112,6 +112,15 @@ def sketches_at(layout: NDArray[np.int64]) -> int:
     return int(HEADER + HOPS * layout[WINDOWS] + layout[HALF_LIVES] + 3 * layout[GAPS])
 
 
+def counted_rows(layout: NDArray[np.int64]) -> list[int]:
+    """Return the rows of the key matrix whose values a block counts, one for each distinct count of its records."""
+    rows, at = [], BODY + 2 * int(layout[WINDOWS]) + 2 * int(layout[HALF_LIVES]) + 3 * int(layout[GAPS])
+    for _ in range(int(layout[SKETCHES])):
+        rows.append(int(layout[at]))
+        at += 4 + 2 * int(layout[at + 3])
+    return rows
+
+
 def compile_catalogue(catalogue: Catalogue) -> Layout:
     """Compile a catalogue.
 
