@@ -99,6 +99,71 @@ def test_a_merge_of_nothing_changes_nothing(lake: Lake) -> None:
     assert lake.read(CLICKS).num_rows == 1
 
 
+def test_a_day_that_is_merged_unchanged_is_not_written(lake: Lake) -> None:
+    """Rows that are there already make no commit; beside a changed day, an unchanged one keeps its files."""
+    lake.merge(CLICKS, clicks(2, 1, DAY))
+    held, version = lake.contents(CLICKS), lake.version(CLICKS)
+    lake.merge(CLICKS, clicks(2, 1, DAY).take([2, 1, 0]))
+    assert lake.version(CLICKS) == version
+    lake.merge(CLICKS, clicks(2, 1, DAY, DAY + 5))
+    now = lake.contents(CLICKS)
+    assert now[MONDAY] == held[MONDAY]
+    assert now[TUESDAY].hash != held[TUESDAY].hash
+    assert (now[MONDAY].rows, now[TUESDAY].rows) == (2, 2)
+    lake.merge(CLICKS, clicks(2, user=["ada"]))
+    assert lake.contents(CLICKS)[MONDAY].hash != held[MONDAY].hash
+    assert lake.contents(PURCHASES) == {}
+
+
+def test_a_day_in_parts_is_the_day_in_one(lake: Lake) -> None:
+    """A day given part by part is replaced in one commit, as one write would, and its neighbours stay."""
+    lake.write(CLICKS, clicks(1, 2, DAY, first=90))
+    version = lake.version(CLICKS)
+    whole = clicks(*range(100))
+    with lake.replacing(CLICKS, MONDAY) as add:
+        for start in range(0, 100, 7):
+            add(whole.slice(start, 7))
+        assert lake.version(CLICKS) == version
+    assert lake.version(CLICKS) == version + 1
+    assert lake.read(CLICKS, end=MIDNIGHT + DAY).equals(whole)
+    assert lake.contents(CLICKS)[TUESDAY].rows == 1
+    with lake.replacing(CLICKS, MONDAY):
+        pass
+    assert lake.days(CLICKS) == [TUESDAY]
+
+
+def test_a_first_day_in_parts_makes_the_table(lake: Lake) -> None:
+    """A table that was never written is made by its first day, further columns included."""
+    with lake.replacing(CLICKS, MONDAY) as add:
+        add(clicks(1, region=["north"]))
+        add(clicks(2, first=1, region=["south"]))
+    assert lake.read(CLICKS)["region"].to_pylist() == ["north", "south"]
+
+
+def test_a_day_in_parts_that_fails_is_not_written(lake: Lake) -> None:
+    """Whatever ends the block, an error of its own or a row that does not fit, leaves the day as it was."""
+    lake.write(CLICKS, clicks(1, 2))
+    version = lake.version(CLICKS)
+    parts: list[tuple[pa.Table | None, str]] = [
+        (None, "stop"),
+        (clicks(DAY), "is not on 2026-03-02"),
+        (clicks(6, rank=["first"]), "other columns or types than the first part"),
+    ]
+
+    def attempt(second: pa.Table | None) -> None:
+        with lake.replacing(CLICKS, MONDAY) as add:
+            add(clicks(5, rank=[1]))
+            if second is None:
+                raise TableError("stop")
+            add(second)
+
+    for part, message in parts:
+        with pytest.raises(TableError, match=message):
+            attempt(part)
+    assert lake.version(CLICKS) == version
+    assert lake.read(CLICKS).num_rows == 2
+
+
 def test_a_merge_that_cannot_be_is_refused(lake: Lake) -> None:
     """A further column of another type is named, and a table without days is written whole."""
     lake.write(CLICKS, clicks(1, rank=[1]))

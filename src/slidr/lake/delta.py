@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from datetime import date
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +16,22 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 
-from slidr.clock import DAY, SECOND
 from slidr.errors import TableError, nearest
+from slidr.lake.handover import handed_over
 from slidr.lake.schema import arrow_schema, conform
+from slidr.lake.spans import PARTITION, Bounds, identifier, overlaps, span_rows, spans
 from slidr.tables import Table
 
-_DAY = "day"
 _VERSION = "slidr.version"
+_ROWS = 262_144
+"""Rows that `batches` reads at once."""
+
+
+class Content(NamedTuple):
+    """What one UTC day of a table holds: a hash that changes whenever the day is written, and how many rows."""
+
+    hash: str
+    rows: int
 
 
 class Lake:
@@ -65,7 +76,7 @@ class Lake:
         """Add rows to the UTC days on which they lie; a row of the same identifier there is replaced.
 
         Only those days are read and written, in one commit, and their other rows stay. An identifier that lies on
-        another day stays there too. Merging the same rows twice leaves what merging them once does.
+        another day stays there too. A day that already holds the rows is not written again.
 
         Raises:
             TableError: the data do not follow the table, a further column has another type there, the table has no
@@ -75,16 +86,63 @@ class Lake:
             raise TableError(f"{table.name} has no times and so no days to merge into; write it whole")
         rows, days = _dated(table, conform(table, data))
         if days and self.exists(table):
-            rows = rows.drop_columns([_DAY])
-            identifier = _identifier(table)
+            rows = rows.drop_columns([PARTITION])
+            key = identifier(table)
             with self._faults(table):
                 dataset = self._open(table).to_pyarrow_dataset()
-                names = [name for name in dataset.schema.names if name != _DAY]
-                touched: Any = ds.field(_DAY).isin(pa.array(days, pa.date32()))
+                names = [name for name in dataset.schema.names if name != PARTITION]
+                touched: Any = ds.field(PARTITION).isin(pa.array(days, pa.date32()))
                 held = dataset.to_table(names, filter=touched)
-                replaced = pc.is_in(held[identifier], value_set=rows[identifier].combine_chunks())
+                replaced = pc.is_in(held[key], value_set=rows[key].combine_chunks())
                 data = pa.concat_tables([held.filter(pc.invert(replaced)), rows], promote_options="permissive")
+                changed = [day for day in days if not _same(_of_day(held, day), _of_day(data, day), key)]
+            if not changed:
+                return
+            data = data.filter(pc.is_in(data["time"].cast(pa.date32()), pa.array(changed, pa.date32())))
         self.write(table, data)
+
+    @contextmanager
+    def replacing(self, table: Table, day: date) -> Iterator[Callable[[pa.Table], None]]:
+        """Replace one UTC day of a table by parts, in one commit at the end of the block, and not at all if it fails.
+
+            with lake.replacing(FEATURES, day) as add:
+                add(part)
+
+        The parts are written while the block goes on and only a few are held, so that a day of any size fits. All
+        have the columns of the first. A block that adds nothing leaves the day empty.
+
+        Raises:
+            TableError: as `write` does.
+        """
+
+        def consume(parts: Iterator[pa.Table]) -> None:
+            part = next(parts, None)
+            if part is None:
+                self.write(table, arrow_schema(table).empty_table(), day=day)
+                return
+
+            def batches() -> Iterator[pa.RecordBatch]:
+                for rows in chain([part], parts):
+                    yield from rows.to_batches()
+
+            with self._faults(table):
+                how = {"predicate": _predicate([day])} if self.exists(table) and self._open(table) else {}
+                reader = pa.RecordBatchReader.from_batches(part.schema, batches())
+                self._commit(table, reader, mode="overwrite", **how)
+
+        first: list[pa.Schema] = []
+        with handed_over(consume) as give:
+
+            def add(part: pa.Table) -> None:
+                rows, _ = _dated(table, conform(table, part))
+                _refuse_other_days(table, rows, day)
+                if not first:
+                    first.append(rows.schema)
+                if rows.schema != first[0]:
+                    raise TableError(f"{table.name}: a part of {day} has other columns or types than the first part")
+                give(rows)
+
+            yield add
 
     def append(self, table: Table, data: pa.Table) -> None:
         """Add rows to a table in one commit.
@@ -120,22 +178,39 @@ class Lake:
             TableError: the table or a column does not exist, or the lake holds another schema version.
         """
         with self._faults(table):
-            delta = self._open(table, version)
-            dataset = delta.to_pyarrow_dataset()
-            names = [name for name in dataset.schema.names if name != _DAY or not table.timed]
-            wanted = names if columns is None else list(columns)
-            for name in wanted:
-                if name not in names:
-                    raise TableError(f"{table.name} has no column {name!r}; {nearest(name, names)}", column=name)
-            if not table.timed:
-                found = dataset.to_table(columns=wanted)
+            dataset, wanted, days = self._chosen(table, (start, end), columns, version)
+            if table.timed:
+                empty = dataset.schema.empty_table().select(wanted)
+                parts = (span_rows(dataset, day, (start, end), wanted, table) for day in days)
+                found = pa.concat_tables([empty, *parts])
             else:
-                keys = [name for name in ("time", _identifier(table)) if name not in wanted]
-                bounds = [day for day in _days(delta) if _overlaps(day, start, end)]
-                parts = [_day_rows(dataset, day, (start, end), [*wanted, *keys], table) for day in bounds]
-                empty = dataset.schema.empty_table().select([*wanted, *keys])
-                found = pa.concat_tables([empty, *parts]).select(wanted)
-        return conform(table, found) if columns is None else found.replace_schema_metadata(None)
+                found = dataset.to_table(columns=wanted)
+        return _shaped(table, found, columns)
+
+    def batches(
+        self,
+        table: Table,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
+        rows: int = _ROWS,
+    ) -> Iterator[pa.Table]:
+        """Yield what `read` returns of a table with times, in that order, in tables of about `rows` rows.
+
+        A day is cut between seconds, so a table is longer where a single second holds more rows.
+
+        Raises:
+            TableError: as `read` does.
+        """
+        with self._faults(table):
+            dataset, wanted, days = self._chosen(table, (start, end), columns, version)
+            for day in days:
+                for span in spans(dataset, day, (start, end), rows):
+                    found = span_rows(dataset, day, span, wanted, table)
+                    if found.num_rows:
+                        yield _shaped(table, found, columns)
 
     def exists(self, table: Table) -> bool:
         """Return whether the table was ever written."""
@@ -147,6 +222,27 @@ class Lake:
             return []
         with self._faults(table):
             return _days(self._open(table))
+
+    def contents(self, table: Table, *, version: int | None = None) -> dict[date, Content]:
+        """Return what each UTC day of a table holds, in their order; nothing where the table does not exist.
+
+        Only Delta's log is read. The files of a day are never changed, only replaced, so their names tell the content.
+        """
+        if not self.exists(table):
+            return {}
+        with self._faults(table):
+            files = pa.table(self._open(table, version).get_add_actions(flatten=True))
+            names = files.select([f"partition.{PARTITION}", "path", "num_records"]).sort_by("path").to_pylist()
+        by_day: dict[date, list[tuple[str, int]]] = {}
+        for day, path, rows in (row.values() for row in names):
+            by_day.setdefault(day, []).append((path, rows or 0))
+        return {
+            day: Content(
+                hashlib.sha256("\n".join(path for path, _ in held).encode()).hexdigest()[:16],
+                sum(rows for _, rows in held),
+            )
+            for day, held in sorted(by_day.items())
+        }
 
     def version(self, table: Table) -> int:
         """Return the Delta version of the table, which names its contents for good.
@@ -174,12 +270,30 @@ class Lake:
             )
         return delta
 
-    def _commit(self, table: Table, rows: pa.Table, **how: Any) -> None:
+    def _chosen(
+        self,
+        table: Table,
+        bounds: Bounds,
+        columns: Sequence[str] | None,
+        version: int | None,
+    ) -> tuple[ds.Dataset, list[str], list[date]]:
+        """Return the dataset, the columns wanted, and the days within the bounds where the table has times."""
+        delta = self._open(table, version)
+        dataset = delta.to_pyarrow_dataset()
+        names = [name for name in dataset.schema.names if name != PARTITION or not table.timed]
+        wanted = names if columns is None else list(columns)
+        for name in wanted:
+            if name not in names:
+                raise TableError(f"{table.name} has no column {name!r}; {nearest(name, names)}", column=name)
+        days = [day for day in _days(delta) if overlaps(day, bounds)] if table.timed else []
+        return dataset, wanted, days
+
+    def _commit(self, table: Table, rows: pa.Table | pa.RecordBatchReader, **how: Any) -> None:
         write_deltalake(
             self.address(table),
             rows,
             name=table.name,
-            partition_by=[_DAY] if table.timed else None,
+            partition_by=[PARTITION] if table.timed else None,
             # Further columns of an open table may come and go between days.
             schema_mode="merge" if table.timed or how["mode"] == "append" else "overwrite",
             storage_options=self._storage_options,
@@ -204,10 +318,12 @@ def _dated(table: Table, data: pa.Table) -> tuple[pa.Table, list[date]]:
     )
     if not table.timed:
         return rows, []
-    if _DAY in data.column_names:
-        raise TableError(f"{table.name}: the lake derives column {_DAY!r} from time; rename yours", column=_DAY)
+    if PARTITION in data.column_names:
+        raise TableError(
+            f"{table.name}: the lake derives column {PARTITION!r} from time; rename yours", column=PARTITION
+        )
     days = rows["time"].cast(pa.date32())
-    return rows.append_column(_DAY, days), sorted(days.unique().to_pylist())
+    return rows.append_column(PARTITION, days), sorted(days.unique().to_pylist())
 
 
 def _further(table: Table, data: pa.Table) -> list[str]:
@@ -230,7 +346,7 @@ def _storable_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _refuse_other_days(table: Table, rows: pa.Table, day: date) -> None:
-    outside = np.flatnonzero(pc.not_equal(rows[_DAY], pa.scalar(day, pa.date32())).to_numpy())
+    outside = np.flatnonzero(pc.not_equal(rows[PARTITION], pa.scalar(day, pa.date32())).to_numpy())
     if len(outside):
         row = int(outside[0])
         value = rows["time"][row].as_py()
@@ -243,40 +359,26 @@ def _refuse_other_days(table: Table, rows: pa.Table, day: date) -> None:
 
 
 def _predicate(days: list[date]) -> str:
-    return f"{_DAY} IN ({', '.join(repr(day.isoformat()) for day in days)})"
+    return f"{PARTITION} IN ({', '.join(repr(day.isoformat()) for day in days)})"
 
 
 def _days(delta: DeltaTable) -> list[date]:
-    return sorted(date.fromisoformat(part[_DAY]) for part in delta.partitions())
+    return sorted(date.fromisoformat(part[PARTITION]) for part in delta.partitions())
 
 
-def _overlaps(day: date, start: int | None, end: int | None) -> bool:
-    midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND
-    return (start is None or start < midnight + DAY) and (end is None or midnight < end)
+def _of_day(data: pa.Table, day: date) -> pa.Table:
+    return data.filter(pc.equal(data["time"].cast(pa.date32()), pa.scalar(day, pa.date32())))
 
 
-def _instant(time: int) -> pa.Scalar[Any]:
-    return pa.scalar(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time), pa.timestamp("us", tz="UTC"))
+def _same(one: pa.Table, other: pa.Table, key: str) -> bool:
+    """Return whether two tables hold the same rows, in whatever order."""
+    order = [(key, "ascending"), ("time", "ascending")]
+    return (
+        one.num_rows == other.num_rows
+        and set(one.column_names) == set(other.column_names)
+        and bool(one.sort_by(order).select(other.column_names).equals(other.sort_by(order)))
+    )
 
 
-def _identifier(table: Table) -> str:
-    """Return the column that orders rows of one time: the click where every row has one."""
-    names = [column.name for column in table.columns if column.name == "click_id" and not column.nullable]
-    return (*names, table.columns[0].name)[0]
-
-
-def _day_rows(
-    dataset: ds.Dataset, day: date, bounds: tuple[int | None, int | None], columns: list[str], table: Table
-) -> pa.Table:
-    """Read one day, which bounds the memory that sorting takes."""
-    wanted: Any = ds.field(_DAY) == pa.scalar(day, pa.date32())
-    start, end = bounds
-    if start is not None:
-        wanted &= ds.field("time") >= _instant(start)
-    if end is not None:
-        wanted &= ds.field("time") < _instant(end)
-    rows = dataset.to_table(columns=columns, filter=wanted)
-    steps = np.diff(rows["time"].cast(pa.int64()).to_numpy())
-    if (steps > 0).all():
-        return rows
-    return rows.take(pc.sort_indices(rows, sort_keys=[("time", "ascending"), (_identifier(table), "ascending")]))
+def _shaped(table: Table, found: pa.Table, columns: Sequence[str] | None) -> pa.Table:
+    return conform(table, found) if columns is None else found.replace_schema_metadata(None)
