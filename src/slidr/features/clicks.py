@@ -60,12 +60,14 @@ class ClickBatch:
         times: microseconds UTC, int64[n].
         logged_in: 1, 0, or -1 where not known, int8[n].
         keys: keyed hashes of the identifiers, uint64[rows of the layout's key matrix, n], 0 where null.
+        beside: the same clicks hashed with the next secret key, while keys rotate.
     """
 
     ids: NDArray[np.uint64]
     times: NDArray[np.int64]
     logged_in: NDArray[np.int8]
     keys: NDArray[np.uint64]
+    beside: ClickBatch | None = None
 
     def __len__(self) -> int:
         """The number of clicks."""
@@ -74,7 +76,11 @@ class ClickBatch:
     def take(self, clicks: NDArray[Any] | slice) -> ClickBatch:
         """Return some of the clicks, by mask, by places or by slice."""
         return ClickBatch(
-            self.ids[clicks], self.times[clicks], self.logged_in[clicks], np.ascontiguousarray(self.keys[:, clicks])
+            self.ids[clicks],
+            self.times[clicks],
+            self.logged_in[clicks],
+            np.ascontiguousarray(self.keys[:, clicks]),
+            None if self.beside is None else self.beside.take(clicks),
         )
 
 
@@ -90,10 +96,14 @@ def encode_clicks(clicks: Sequence[Click], layout: Layout, pseudonymiser: Pseudo
                 None if (text := getattr(click, column)) is None else text.encode("utf-8", "surrogatepass")
                 for click in clicks
             ]
-    hashes = pseudonymiser.blobs(values).reshape(1 + len(single), len(clicks))
     times = np.array([microseconds(click.time) for click in clicks], np.int64)
     logged_in = np.array([-1 if click.logged_in is None else click.logged_in for click in clicks], np.int8)
-    return ClickBatch(hashes[0], times, logged_in, join_keys(hashes[1:], layout, pseudonymiser))
+
+    def hashed(secret: Pseudonymiser, beside: ClickBatch | None) -> ClickBatch:
+        hashes = secret.blobs(values).reshape(1 + len(single), len(clicks))
+        return ClickBatch(hashes[0], times, logged_in, join_keys(hashes[1:], layout, secret), beside)
+
+    return hashed(pseudonymiser, None if pseudonymiser.beside is None else hashed(pseudonymiser.beside, None))
 
 
 def join_keys(single: NDArray[np.uint64], layout: Layout, pseudonymiser: Pseudonymiser) -> NDArray[np.uint64]:

@@ -18,6 +18,7 @@ a block share its state.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numba
@@ -91,6 +92,7 @@ class Layout(NamedTuple):
         clock: columns of hour_cos, hour_sin, weekday_cos, weekday_sin and logged_in, -1 where not wanted.
         missing: pairs (row of the key matrix, or -1 for logged_in; column).
         slow: the slow features.
+        catalogue: what was compiled.
     """
 
     names: tuple[str, ...]
@@ -99,6 +101,7 @@ class Layout(NamedTuple):
     clock: NDArray[np.int64]
     missing: NDArray[np.int64]
     slow: tuple[SlowColumn, ...] = ()
+    catalogue: Catalogue = ()
 
     @property
     def horizon(self) -> int:
@@ -121,8 +124,12 @@ def counted_rows(layout: NDArray[np.int64]) -> list[int]:
     return rows
 
 
-def compile_catalogue(catalogue: Catalogue) -> Layout:
+def compile_catalogue(catalogue: Catalogue, groups: Sequence[Catalogue] | None = None) -> Layout:
     """Compile a catalogue.
+
+    Args:
+        catalogue: the features.
+        groups: the features of each block; where None, all features of an entity share one.
 
     Raises:
         FeatureError: the windows of one distinct count lie too far apart for one ring.
@@ -130,8 +137,13 @@ def compile_catalogue(catalogue: Catalogue) -> Layout:
     columns = {feature.name: column for column, feature in enumerate(catalogue)}
     entities = list(dict.fromkeys(feature.entity for feature in catalogue if feature.entity))
     keys = _key_rows(catalogue, entities)
-    folded = {feature.entity for feature in catalogue if not isinstance(feature, PeakDistinct)}
-    blocks = tuple(_block(catalogue, entity, keys, columns) for entity in entities if entity in folded)
+    if groups is None:
+        groups = [tuple(feature for feature in catalogue if feature.entity == entity) for entity in entities]
+    blocks = tuple(
+        _block(group, group[0].entity, keys, columns)
+        for group in groups
+        if any(not isinstance(feature, PeakDistinct) for feature in group)
+    )
     clock = [columns.get(name, -1) for name in ("hour_cos", "hour_sin", "weekday_cos", "weekday_sin", "logged_in")]
     missing = [
         (keys.index((feature.column,)) if feature.column != "logged_in" else -1, columns[feature.name])
@@ -139,7 +151,8 @@ def compile_catalogue(catalogue: Catalogue) -> Layout:
         if isinstance(feature, Missing)
     ]
     clock_columns, missing_pairs = np.array(clock, np.int64), np.array(missing, np.int64).reshape(-1, 2)
-    return Layout(tuple(columns), keys, blocks, clock_columns, missing_pairs, _slow_columns(catalogue, keys, columns))
+    slow = _slow_columns(catalogue, keys, columns)
+    return Layout(tuple(columns), keys, blocks, clock_columns, missing_pairs, slow, catalogue)
 
 
 def _slow_columns(catalogue: Catalogue, keys: tuple[Entity, ...], columns: dict[str, int]) -> tuple[SlowColumn, ...]:

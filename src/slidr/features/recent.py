@@ -42,6 +42,28 @@ def _number(
 
 
 @numba.njit(cache=True, error_model="numpy")
+def _note(
+    table: NDArray[np.int64],
+    used: NDArray[np.int64],
+    ids: NDArray[np.uint64],
+    times: NDArray[np.int64],
+    sequences: NDArray[np.int64],
+) -> None:
+    mask = len(table) // _FIELDS - 1
+    for click in range(len(ids)):
+        wanted = np.int64(ids[click])
+        slot = wanted & mask
+        while table[_FIELDS * slot] != 0 and table[_FIELDS * slot] != wanted:
+            slot = (slot + 1) & mask
+        at = _FIELDS * slot
+        if table[at] == 0:
+            used[0] += 1
+        table[at], table[at + 1], table[at + 2] = wanted, times[click], sequences[click]
+        used[1] = max(used[1], sequences[click] + 1)
+        used[2] = max(used[2], times[click])
+
+
+@numba.njit(cache=True, error_model="numpy")
 def _copy(old: NDArray[np.int64], new: NDArray[np.int64], since: int) -> int:
     mask = len(new) // _FIELDS - 1
     kept = 0
@@ -75,6 +97,20 @@ class RecentClicks:
         sequences, repeats = np.empty(len(ids), np.int64), np.empty(len(ids), np.bool_)
         _number(self.table, self.used, ids, times, sequences, repeats)
         return sequences, repeats
+
+    def note(self, ids: NDArray[np.uint64], times: NDArray[np.int64], sequences: NDArray[np.int64]) -> None:
+        """Remember clicks that are numbered already, none of them a repeat."""
+        self._make_room(len(ids))
+        _note(self.table, self.used, ids, times, sequences)
+
+    def skip(self, sequence: int, newest: int) -> None:
+        """Go on with a sequence, past clicks up to a time whose click_ids are not known."""
+        self.used[1], self.used[2] = sequence, max(newest, int(self.used[2]))
+
+    def last(self) -> tuple[int, int] | None:
+        """Return keyed hash, its bits as int64, and sequence of the click numbered last, or None where not known."""
+        places = np.flatnonzero((self.table[::_FIELDS] != 0) & (self.table[2::_FIELDS] == self.used[1] - 1))
+        return (int(self.table[_FIELDS * places[0]]), int(self.used[1]) - 1) if len(places) else None
 
     def find(self, key: int) -> int | None:
         """Return the sequence that a click_id's keyed hash, its bits as int64, was last numbered with, or None."""

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import zipfile
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slidr.errors import FeatureError
 from slidr.features.block import BlockState
 from slidr.features.clicks import ClickBatch
 from slidr.features.distinct import LATE
 from slidr.features.fold import fold_click
-from slidr.features.layout import Layout
+from slidr.features.layout import HORIZON, Block, Layout
 from slidr.features.recent import RecentClicks
+from slidr.features.slow import SlowTables, fill_slow
+from slidr.features.snapshot import VERSION, About, BlockAbout, Snapshot, read_snapshot, write_snapshot
 
 _CHUNK = 16_384
 """Clicks folded at once: few enough that one block's batch stays in the cache."""
-_SNAPSHOT_VERSION = 1
-_START_OVER = (
-    "run `slidr backfill`, then move this file (storage.state) and the service's journal (storage.journal) away"
-    " together, so that the service starts from the new seed"
-)
+MOST_ENTITIES = 10_000_000
 
 
 class Soundness(IntEnum):
@@ -72,12 +67,33 @@ class EmbeddedStore:
     Args:
         layout: the compiled catalogue.
         entities: live entities of one kind that memory is set aside for at the start; it grows as needed.
+        most: live entities of one kind at most; beyond them the oldest are dropped.
+        threads: threads that fold blocks beside each other; rows are the same for any number.
+        slow: where the slow features are looked up; where None, they are not known.
+
+    Attributes:
+        since: by block key, the event time from which the block has folded every click, microseconds; 0 from the
+            beginning or seeded. A block younger than its horizon is cold.
+        beside: the store of the next secret key while keys rotate; folds the same clicks, hashed with that key.
     """
 
-    def __init__(self, layout: Layout, entities: int = 1024) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        entities: int = 1024,
+        *,
+        most: int = MOST_ENTITIES,
+        threads: int = 1,
+        slow: SlowTables | None = None,
+    ) -> None:
         self.layout = layout
         self.blocks = tuple(BlockState(block, entities) for block in layout.blocks)
         self.recent = RecentClicks()
+        self.since = dict.fromkeys((block.key for block in layout.blocks), 0)
+        self.beside: EmbeddedStore | None = None
+        self.slow = slow
+        self._sizes = (entities, most)
+        self._pool = ThreadPoolExecutor(threads, "slidr-fold") if threads > 1 else None
 
     @property
     def sequence(self) -> int:
@@ -85,31 +101,93 @@ class EmbeddedStore:
         return int(self.recent.used[1])
 
     @property
+    def newest(self) -> int:
+        """Time of the newest click folded, microseconds; 0 before the first."""
+        return int(self.recent.used[2])
+
+    @property
     def late(self) -> int:
         """How many clicks came too late for some window of some entity."""
         return sum(int(block.used[LATE]) for block in self.blocks)
 
+    def cold_blocks(self, layout: Layout, now: int) -> tuple[Block, ...]:
+        """Return the blocks of a layout that are missing here, or younger than their horizon at a time."""
+        return tuple(
+            block
+            for block in layout.blocks
+            if block.key not in self.since or now < _warm_from(block, self.since[block.key])
+        )
+
     def fold(self, clicks: ClickBatch) -> Folded:
         """Fold clicks in the order given; a repeat is numbered as its original and changes nothing."""
+        folded = self.fold_by_block(clicks)
+        return folded._replace(soundness=folded.soundness.max(axis=0, initial=0))
+
+    def fold_by_block(self, clicks: ClickBatch) -> Folded:
+        """Fold clicks, and tell the soundness of every block by itself: uint8[blocks, n]."""
         sequences, repeats = self.recent.number(clicks.ids, clicks.times)
         rows = np.zeros((len(clicks), len(self.layout.names)), np.float32)
+        soundness = np.zeros((len(self.blocks), len(clicks)), np.uint8)
         if repeats.any():
             fresh = ~repeats
-            part = np.zeros((int(fresh.sum()), rows.shape[1]), np.float32)
-            self._fold(clicks.take(fresh), part)
-            rows[fresh] = part
+            part, doubts = rows[fresh], soundness[:, fresh]
+            self._fold(clicks.take(fresh), part, doubts)
+            rows[fresh], soundness[:, fresh] = part, doubts
+            if self.beside is not None and clicks.beside is not None:
+                self.beside.follow(clicks.beside.take(fresh), sequences[fresh])
         else:
-            self._fold(clicks, rows)
-        return Folded(rows, sequences, repeats, np.zeros(len(clicks), np.uint8))
+            self._fold(clicks, rows, soundness)
+            if self.beside is not None and clicks.beside is not None:
+                self.beside.follow(clicks.beside, sequences)
+        return Folded(rows, sequences, repeats, soundness)
 
-    def _fold(self, clicks: ClickBatch, rows: NDArray[np.float32]) -> None:
-        for start in range(0, len(clicks), _CHUNK):
-            stop = start + _CHUNK
-            chunk = clicks if len(clicks) <= _CHUNK else clicks.take(slice(start, stop))
-            part = rows[start:stop]
-            for block in self.blocks:
-                block.fold(chunk, part)
-            fold_click(self.layout.clock, self.layout.missing, chunk.times, chunk.logged_in, chunk.keys, part)
+    def follow(self, clicks: ClickBatch, sequences: NDArray[np.int64]) -> None:
+        """Fold clicks that another store has numbered, none of them a repeat."""
+        self.recent.note(clicks.ids, clicks.times, sequences)
+        self.fold_again(clicks, self.since)
+
+    def fold_again(self, clicks: ClickBatch, keys: Collection[str]) -> None:
+        """Fold clicks that are numbered already into the blocks of these keys alone."""
+        rows = np.zeros((len(clicks), len(self.layout.names)), np.float32)
+        for state in self.blocks:
+            if state.block.key in keys:
+                for start in range(0, len(clicks), _CHUNK):
+                    _fold_chunk(state, clicks.take(slice(start, start + _CHUNK)), rows[start : start + _CHUNK])
+
+    def forget(self, keys: Collection[str], since: int) -> None:
+        """Empty the blocks of these keys, which have missed clicks up to a time: they are cold from there on."""
+        entities, _ = self._sizes
+        self.blocks = tuple(
+            BlockState(state.block, entities) if state.block.key in keys else state for state in self.blocks
+        )
+        self.since |= dict.fromkeys(keys, since)
+
+    def accompany(self, beside: EmbeddedStore | None) -> None:
+        """Let the store of the next secret key fold what this one folds; where it has missed clicks it starts cold."""
+        if beside is not None and beside.sequence != self.sequence:
+            beside.forget(tuple(beside.since), self.newest)
+            beside.recent.skip(self.sequence, self.newest)
+        self.beside = beside
+
+    def _fold(self, clicks: ClickBatch, rows: NDArray[np.float32], soundness: NDArray[np.uint8]) -> None:
+        places = [slice(start, start + _CHUNK) for start in range(0, len(clicks), _CHUNK)]
+        chunks = [clicks] if len(places) == 1 else [clicks.take(place) for place in places]
+
+        def block(number: int, state: BlockState) -> None:
+            for chunk, place in zip(chunks, places, strict=True):
+                _fold_chunk(state, chunk, rows[place])
+            since = self.since[state.block.key]
+            if since:
+                soundness[number, clicks.times < _warm_from(state.block, since)] = Soundness.STATE_COLD
+
+        if self._pool is None:
+            for number, state in enumerate(self.blocks):
+                block(number, state)
+        else:
+            # A block writes its own columns alone, so the order in which blocks are done changes no bit.
+            list(self._pool.map(block, range(len(self.blocks)), self.blocks))
+        fold_click(self.layout.clock, self.layout.missing, clicks.times, clicks.logged_in, clicks.keys, rows)
+        fill_slow(self.slow, self.layout, clicks, rows)
 
     def snapshot(self, path: Path, *, fingerprint: str) -> None:
         """Write the state to a file, whole or not at all.
@@ -118,50 +196,54 @@ class EmbeddedStore:
             path: the file.
             fingerprint: of the secret key that hashed the identifiers; another key's state is worthless.
         """
-        arrays: dict[str, NDArray[np.generic]] = {"recent": self.recent.table, "numbers": self.recent.used}
+        arrays: dict[str, NDArray[Any]] = {"recent": self.recent.table, "numbers": self.recent.used}
         for state in self.blocks:
             arrays |= {f"{state.block.key}.{name}": array for name, array in state.arrays().items()}
-        about = {
-            "version": _SNAPSHOT_VERSION,
-            "fingerprint": fingerprint,
-            "latest": {state.block.key: state.latest for state in self.blocks},
-        }
-        buffer = io.BytesIO()
-        np.savez(buffer, about=np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
-        part = path.with_suffix(path.suffix + ".part")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        blocks = {state.block.key: BlockAbout(state.latest, self.since[state.block.key]) for state in self.blocks}
+        write_snapshot(path, Snapshot(About(VERSION, fingerprint, blocks), arrays))
 
-    def restore(self, path: Path, *, fingerprint: str) -> None:
-        """Take over the state of a file.
+    def restore(self, path: Path, *, fingerprint: str) -> frozenset[str]:
+        """Take over the state of a file, and return the keys of the blocks that it lacks: these start cold.
 
         Raises:
-            FeatureError: the file is not a snapshot, lacks a block of this catalogue, or was hashed with another key.
+            FeatureError: the file is not a snapshot, or was hashed with another key.
         """
-        try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            about = json.loads(arrays.pop("about").tobytes())
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
-            raise FeatureError(f"{path} is not a snapshot of feature state: {fault}") from None
-        if about["version"] != _SNAPSHOT_VERSION or about["fingerprint"] != fingerprint:
-            raise FeatureError(
-                f"{path} has version {about['version']} and key {about['fingerprint']}; this process reads version"
-                f" {_SNAPSHOT_VERSION} and key {fingerprint}: use the secret key of the backfill, or {_START_OVER}"
-            )
+        snapshot = read_snapshot(path, fingerprint=fingerprint)
+        self.recent.table, self.recent.used = snapshot.arrays["recent"], snapshot.arrays["numbers"]
+        lacking = frozenset(self.since) - frozenset(snapshot.about.blocks)
+        self._take(snapshot, frozenset(self.since) - lacking)
+        self.forget(lacking, self.newest)
+        return lacking
+
+    def borrow(self, path: Path, keys: frozenset[str], *, fingerprint: str) -> frozenset[str]:
+        """Take blocks from the snapshot of another store that has folded the same clicks; return those taken.
+
+        None is taken where the other store stands elsewhere: its last click must be this one's, in the same place.
+
+        Raises:
+            FeatureError: the file is not a snapshot, or was hashed with another key.
+        """
+        snapshot = read_snapshot(path, fingerprint=fingerprint)
+        other = RecentClicks()
+        other.table, other.used = snapshot.arrays["recent"], snapshot.arrays["numbers"]
+        if other.last() is None or other.last() != self.recent.last():
+            return frozenset()
+        found = keys & frozenset(snapshot.about.blocks)
+        self._take(snapshot, found)
+        return found
+
+    def _take(self, snapshot: Snapshot, keys: Collection[str]) -> None:
         for state in self.blocks:
             key = state.block.key
-            if key not in about["latest"]:
-                raise FeatureError(
-                    f"{path} has no block {key} ({', '.join(state.block.entity)}): it was written by another catalogue;"
-                    f" {_START_OVER}"
-                )
-            state.restore(
-                {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{key}.")},
-                about["latest"][key],
-            )
-        self.recent.table, self.recent.used = arrays["recent"], arrays["numbers"]
+            if key in keys:
+                state.restore(snapshot.block(key), snapshot.about.blocks[key].latest)
+                self.since[key] = snapshot.about.blocks[key].since
+
+
+def _fold_chunk(state: BlockState, clicks: ClickBatch, rows: NDArray[np.float32]) -> None:
+    state.fold(clicks, rows)
+
+
+def _warm_from(block: Block, since: int) -> int:
+    """Return the event time from which a block is warm: as old as its horizon."""
+    return since + int(block.layout[HORIZON]) if since else 0

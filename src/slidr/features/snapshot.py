@@ -1,0 +1,96 @@
+"""Snapshot: the state of a store as one file, written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from slidr.errors import FeatureError
+
+VERSION = 2
+"""Version of the file's layout; another one is refused."""
+
+
+class BlockAbout(msgspec.Struct, frozen=True):
+    """What a snapshot says of one block.
+
+    Attributes:
+        latest: time of the newest click folded into it, microseconds.
+        since: event time from which it has folded every click, microseconds; 0 from the beginning.
+    """
+
+    latest: int
+    since: int
+
+
+class About(msgspec.Struct, frozen=True):
+    """What a snapshot says of itself: its version, the secret key that hashed it, and its blocks by their keys."""
+
+    version: int
+    fingerprint: str
+    blocks: dict[str, BlockAbout]
+
+
+class Snapshot(NamedTuple):
+    """A snapshot that was read."""
+
+    about: About
+    arrays: dict[str, NDArray[Any]]
+
+    def block(self, key: str) -> dict[str, NDArray[Any]]:
+        """Return the arrays of one block by their names."""
+        return {name.partition(".")[2]: array for name, array in self.arrays.items() if name.startswith(f"{key}.")}
+
+
+def write_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot to a file, whole or not at all."""
+    about = np.frombuffer(msgspec.json.encode(snapshot.about), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, about=about, **snapshot.arrays)  # type: ignore[arg-type]
+    part = path.with_suffix(path.suffix + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("wb") as file:
+        file.write(buffer.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def read_snapshot(path: Path, *, fingerprint: str) -> Snapshot:
+    """Read a snapshot.
+
+    Raises:
+        FeatureError: the file is not a snapshot, is of another version, or was hashed with another key.
+    """
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            head = json.loads(file["about"].tobytes())
+            found = (head["version"], head["fingerprint"])
+            if found == (VERSION, fingerprint):
+                arrays = {name: file[name] for name in file.files if name != "about"}
+                return Snapshot(msgspec.convert(head, About), arrays)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.ValidationError) as fault:
+        raise FeatureError(f"{path} is not a snapshot of feature state: {fault}") from None
+    raise FeatureError(
+        f"{path} has version {found[0]} and key {found[1]}; this process reads version {VERSION} and key"
+        f" {fingerprint}: use the secret key of the backfill, or run `slidr backfill`, then move this file"
+        " (storage.state) and the service's journal (storage.journal) away together, so that the service starts from"
+        " the new seed"
+    )
+
+
+def snapshot_fingerprint(path: Path) -> str | None:
+    """Return the fingerprint of the secret key of a snapshot, or None where the file is missing or damaged."""
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return str(json.loads(file["about"].tobytes())["fingerprint"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
