@@ -47,6 +47,7 @@ COMMANDS = {
     "promote": Entry("serving", "Make a bundle the champion."),
     "decide": Entry("batch", "Decide the clicks of a day in batch."),
     "serve": Entry("serving", "Decide clicks over HTTP."),
+    "skew": Entry("skew", "Compare the rows that served with those of backfill."),
 }
 """Every command, in the order of the flow."""
 
