@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, date, datetime
 from typing import Protocol
 
 SECOND = 1_000_000
@@ -10,6 +11,15 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+
+
+def midnight(day: date) -> int:
+    """Return the instant at which a UTC day begins, in microseconds.
+
+    >>> midnight(date(1970, 1, 2)) == DAY
+    True
+    """
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND
 
 
 class Clock(Protocol):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 
 from slidr import extensions
-from slidr.clock import DAY, HOUR, SECOND, Clock
+from slidr.clock import DAY, HOUR, Clock, midnight
 from slidr.errors import LabelError
 from slidr.features.catalogue import Catalogue, default_catalogue
 from slidr.features.keys import Pseudonymiser, read_secret
@@ -72,7 +72,7 @@ def plan_run(settings: Settings, clock: Clock, progress: Progress, *, day: date 
     days = lake.days(CLICKS)
     if not days:
         raise LabelError(f"{settings.storage.lake} holds no clicks; run `slidr ingest` first")
-    mature = [one for one in days if _start(one) + DAY + window <= clock.now()]
+    mature = [one for one in days if midnight(one) + DAY + window <= clock.now()]
     if not mature or (day is not None and day not in mature):
         raise LabelError(
             f"{day or days[-1]} cannot be judged: the lake holds clicks of {days[0]} to {days[-1]}, and labels mature"
@@ -81,13 +81,9 @@ def plan_run(settings: Settings, clock: Clock, progress: Progress, *, day: date 
     last = day or mature[-1]
     newest = [one for one in days if one <= last][-_NEEDED_DAYS:]
     if len(newest) == _NEEDED_DAYS:
-        edges = [_start(newest[place]) for place in (0, TRAINING_DAYS, TRAINING_DAYS + 1)] + [_start(last) + DAY]
+        edges = [midnight(newest[place]) for place in (0, TRAINING_DAYS, TRAINING_DAYS + 1)] + [midnight(last) + DAY]
     else:
-        times = lake.read(CLICKS, end=_start(last) + DAY, columns=["time"])["time"].cast(pa.int64()).to_numpy()
+        times = lake.read(CLICKS, end=midnight(last) + DAY, columns=["time"])["time"].cast(pa.int64()).to_numpy()
         edges = [int(times[0]), *(int(times[len(times) * part // 10]) for part in (6, 8)), int(times[-1]) + 1]
     split = Split((edges[0], edges[1]), (edges[1], edges[2]), (edges[2], edges[3]))
     return Run(settings, lake, split, min(clock.now(), edges[3] + window), final, progress)
-
-
-def _start(day: date) -> int:
-    return int(datetime.combine(day, time(), UTC).timestamp()) * SECOND

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from slidr.clock import DAY, SECOND
+from slidr.clock import DAY, SECOND, midnight
 from slidr.tables import Table
 
 PARTITION = "day"
@@ -21,14 +21,10 @@ Bounds = tuple[int | None, int | None]
 """First instant and instant after the last, microseconds UTC; None for no bound."""
 
 
-def _midnight(day: date) -> int:
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND
-
-
 def overlaps(day: date, bounds: Bounds) -> bool:
     """Return whether a day and the bounds have an instant in common."""
     start, end = bounds
-    return (start is None or start < _midnight(day) + DAY) and (end is None or _midnight(day) < end)
+    return (start is None or start < midnight(day) + DAY) and (end is None or midnight(day) < end)
 
 
 def _instant(time: int) -> pa.Scalar[Any]:
@@ -56,19 +52,18 @@ def spans(dataset: ds.Dataset, day: date, bounds: Bounds, rows: int) -> list[Bou
     within = _within(day, bounds)
     if dataset.count_rows(filter=within) <= rows:
         return [bounds]
-    midnight, counts = _midnight(day), np.zeros(DAY // SECOND, np.int64)
+    begin, counts = midnight(day), np.zeros(DAY // SECOND, np.int64)
     for batch in dataset.to_batches(columns=["time"], filter=within):
         times = batch["time"].cast(pa.int64()).to_numpy()
-        counts += np.bincount((times - midnight) // SECOND, minlength=len(counts))
+        counts += np.bincount((times - begin) // SECOND, minlength=len(counts))
     before = np.append(0, np.cumsum(counts))
     edges = [0]
     while edges[-1] < len(counts):
         full = int(np.searchsorted(before, before[edges[-1]] + rows, side="right")) - 1
         edges.append(max(full, edges[-1] + 1))
-    first, last = (midnight if bounds[0] is None else bounds[0]), (midnight + DAY if bounds[1] is None else bounds[1])
-    return [
-        (max(midnight + begin * SECOND, first), min(midnight + end * SECOND, last)) for begin, end in pairwise(edges)
-    ]
+    first = begin if bounds[0] is None else bounds[0]
+    last = begin + DAY if bounds[1] is None else bounds[1]
+    return [(max(begin + one * SECOND, first), min(begin + other * SECOND, last)) for one, other in pairwise(edges)]
 
 
 def span_rows(dataset: ds.Dataset, day: date, bounds: Bounds, columns: list[str], table: Table) -> pa.Table:
