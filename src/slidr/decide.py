@@ -18,6 +18,7 @@ from slidr.errors import BundleError, RegistryError
 from slidr.features.clicks import Click, ClickBatch, click_type, encode_clicks
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import Layout, compile_catalogue
+from slidr.features.side_by_side import View
 from slidr.features.store import Soundness, Store
 from slidr.model.scorer import Scorer
 from slidr.registry import Registry
@@ -138,7 +139,7 @@ class Decider:
     Args:
         bundle: model, thresholds and features.
         store: the state of the features; must hold the bundle's blocks.
-        pseudonymiser: hashes identifiers; must have the key that the bundle was made with.
+        pseudonymiser: hashes identifiers; must know the key that the bundle was made with.
         rules: list rules, which run before the model.
 
     Raises:
@@ -151,16 +152,18 @@ class Decider:
         self.bundle = bundle
         self.layout: Layout = compile_catalogue(bundle.catalogue)
         self.store = store
+        # Clicks for several catalogues side by side are encoded once, for all of them.
+        self.encoding: Layout = store.encoding if isinstance(store, View) else self.layout
         self.click: type[Click] = click_type(bundle.contract.slice_columns)
         self.pseudonymiser = pseudonymiser
         self._rules = tuple(rules)
         self._scorer = check_serves(bundle)
         self._thresholds = {threshold.slice: np.float32(threshold.threshold) for threshold in bundle.thresholds}
         self._slices: dict[tuple[object, ...], tuple[str, np.float32]] = {}
-        if bundle.contract.key_fingerprint != pseudonymiser.fingerprint:
+        if bundle.contract.key_fingerprint not in pseudonymiser.known:
             raise BundleError(
                 f"bundle {bundle.id} was made with the secret key {bundle.contract.key_fingerprint}, this process has"
-                f" {pseudonymiser.fingerprint}: use the key file of the training"
+                f" {', '.join(sorted(pseudonymiser.known))}: use the key file of the training"
             )
 
     @property
@@ -174,7 +177,7 @@ class Decider:
 
     def decide(self, clicks: Sequence[Click]) -> Decisions:
         """Decide clicks of a request, in the order given."""
-        batch = encode_clicks(clicks, self.layout, self.pseudonymiser)
+        batch = encode_clicks(clicks, self.encoding, self.pseudonymiser)
         attributes = {name: [getattr(click, name, None) for click in clicks] for name in self.columns}
         return self.decide_batch(batch, [click.click_id for click in clicks], attributes)
 

@@ -93,7 +93,8 @@ class Entry(NamedTuple):
         cause: `live`, `replay:ID` or `review:ID`.
         click_key: keyed hash of the click_id, the uint64's bits as int64.
         logged_in: 1, 0, or -1 where not known.
-        keys: the click's column of the key matrix, uint64 little-endian, named by `Journal.bundle`.
+        keys: the click's column of the key matrix, uint64 little-endian, named by `Journal.bundle`; while secret keys
+            rotate, the column under the next one and its hash of the click_id follow.
         row: the features, float32 little-endian, named by `Journal.bundle`.
         campaign: campaign that the click is charged to.
         advertiser: advertiser that pays.
@@ -239,6 +240,31 @@ class Journal:
         if found is None:
             raise JournalError(f"{self.path} has no entries of bundle {bundle!r}")
         return BundleNames(tuple(tuple(key) for key in json.loads(found[0])), tuple(json.loads(found[1])))
+
+    def secrets(self) -> list[tuple[int, tuple[str, ...]]]:
+        """Return from which sequences on the entries' keys are hashed with which secret keys, by their fingerprints.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        with self._reported():
+            found = self._connection.execute("SELECT value FROM meta WHERE key = 'secrets'").fetchone()
+        return [(first, tuple(names)) for first, names in json.loads(found[0])] if found else []
+
+    def declare_secrets(self, fingerprints: tuple[str, ...]) -> None:
+        """Write down which secret keys hash the entries from the next one on; does nothing where they do so already.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        known, following = self.secrets(), self.last_sequence + 1
+        if known and known[-1][1] == fingerprints:
+            return
+        known = [entry for entry in known if entry[0] < following]
+        with self._reported():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('secrets', ?)", (json.dumps([*known, (following, fingerprints)]),)
+            )
 
     def entries(self, after: int = -1) -> Iterator[list[Entry]]:
         """Yield the entries whose sequence is greater than `after`, in order, in chunks.

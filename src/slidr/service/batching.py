@@ -247,9 +247,12 @@ def entries_of(decisions: Decisions, clicks: list[Click], *, decided_at: int, jo
     """
     batch, rows = decisions.batch, decisions.rows
     repeats = decisions.repeats.tolist()
-    keys = np.ascontiguousarray(batch.keys.T, "<u8").tobytes()
+    matrix = batch.keys
+    if batch.beside is not None:
+        matrix = np.concatenate([matrix, batch.beside.keys, batch.beside.ids[None]])
+    keys = np.ascontiguousarray(matrix.T, "<u8").tobytes()
     values = np.ascontiguousarray(rows, "<f4").tobytes()
-    key_bytes, row_bytes = 8 * len(batch.keys), 4 * rows.shape[1]
+    key_bytes, row_bytes = 8 * len(matrix), 4 * rows.shape[1]
     sequences, times = decisions.sequences.tolist(), batch.times.tolist()
     ids, logged_in = batch.ids.view(np.int64).tolist(), batch.logged_in.tolist()
     scores, thresholds = _nullable(decisions.scores), _nullable(decisions.thresholds)

@@ -1,95 +1,221 @@
 """Recovery: the state of a service is its last snapshot and, folded again on top, the tail of its journal.
 
 The journal is the truth. A snapshot that does not belong to it is refused, for rows computed over another state would
-look right and be wrong.
+look right and be wrong. A block that the snapshot lacks, since it was written by another catalogue, is folded from the
+beginning of the journal, as far as the entries hold its keys; behind those that do not, it is cold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slidr.errors import ServiceError
+from slidr.features.catalogue import Entity
 from slidr.features.clicks import ClickBatch
-from slidr.features.layout import Layout
+from slidr.features.layout import KEY_ROW, Block, counted_rows
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Entry, Journal
 
+_SETTLED = 100
+"""Entries whose newest time bounds the times of the clicks before them, which the journal does not hold."""
 
-def recover(store: EmbeddedStore, journal: Journal, snapshot: Path, *, fingerprint: str) -> int:
-    """Bring a fresh store to where the journal ends and return how many clicks were folded again.
+
+def recover(
+    store: EmbeddedStore,
+    journal: Journal,
+    snapshot: Path,
+    *,
+    fingerprint: str,
+    seed: Path | None = None,
+    rotated: bool = False,
+) -> int:
+    """Bring a fresh store to where the journal ends and return how many clicks behind the snapshot were folded again.
 
     Args:
         store: the store, without any click.
         journal: the journal of the service.
         snapshot: the file of the last snapshot; none is fine where the journal starts at the beginning.
         fingerprint: of the secret key.
+        seed: the state of a backfill; blocks that the snapshot lacks are taken from it where it stands at the same
+            click.
+        rotated: whether the secret key may have come into use after the journal began; the store then starts cold
+            where its hashes begin.
 
     Raises:
         FeatureError: the snapshot cannot be read.
         JournalError: the journal cannot be read.
         ServiceError: snapshot and journal do not belong together.
     """
+    recovery = _Recovery(store, journal, snapshot, fingerprint, rotated=rotated)
     if snapshot.exists():
-        store.restore(snapshot, fingerprint=fingerprint)
-        _refuse_stranger(store, journal, snapshot)
-    folded = 0
-    for entries in journal.entries(after=store.sequence - 1):
-        if entries[0].sequence != store.sequence:
+        recovery.restore(seed)
+    return recovery.fold_journal()
+
+
+class _Kind(NamedTuple):
+    """What entries have in common that are folded as one.
+
+    Attributes:
+        bundle: the bundle that decided them.
+        hashed: which part of their keys is of the secret key: 0 the first, 1 the second, None neither.
+        size: bytes of their keys.
+        tail: whether they come after the snapshot.
+    """
+
+    bundle: str
+    hashed: int | None
+    size: int
+    tail: bool
+
+
+class _Recovery:
+    """A recovery on its way.
+
+    Attributes:
+        held: clicks that the snapshot holds.
+        lacking: the blocks that it lacks, folded from the beginning of the journal.
+        stand: the sequence up to which these are folded.
+        newest: the newest time of the entries seen.
+    """
+
+    def __init__(
+        self, store: EmbeddedStore, journal: Journal, snapshot: Path, fingerprint: str, *, rotated: bool
+    ) -> None:
+        self.store, self.journal, self.snapshot, self.fingerprint = store, journal, snapshot, fingerprint
+        self.rotated = rotated
+        self.held, self.stand, self.newest = 0, 0, 0
+        self.lacking: frozenset[str] = frozenset()
+        self._secrets = journal.secrets()
+
+    def restore(self, seed: Path | None) -> None:
+        """Take over the snapshot, and the seed's blocks where both hold the same clicks."""
+        store = self.store
+        lacking = store.restore(self.snapshot, fingerprint=self.fingerprint)
+        self._refuse_stranger()
+        if lacking and seed is not None and seed.exists():
+            lacking -= store.borrow(seed, lacking, fingerprint=self.fingerprint)
+        self.held, self.lacking = store.sequence, lacking
+        store.forget(lacking, 0)
+
+    def fold_journal(self) -> int:
+        """Fold the entries that are due, and return how many of them the snapshot did not hold."""
+        start = 0 if self.lacking else self.held
+        folded = 0
+        for entries in self.journal.entries(after=start - 1):
+            for kind, run in groupby(entries, self._kind):
+                folded += self._fold(kind, list(run))
+        if self.stand < self.held:
+            self.store.forget(self.lacking, self.store.newest)
+        return folded
+
+    def _kind(self, entry: Entry) -> _Kind:
+        epoch = bisect_right(self._secrets, entry.sequence, key=lambda known: known[0]) - 1
+        if epoch < 0:
+            hashed = None if self.rotated else 0
+        else:
+            fingerprints = self._secrets[epoch][1]
+            hashed = fingerprints.index(self.fingerprint) if self.fingerprint in fingerprints else None
+        return _Kind(entry.bundle, hashed, len(entry.keys), entry.sequence >= self.held)
+
+    def _fold(self, kind: _Kind, entries: list[Entry]) -> int:
+        store, first = self.store, entries[0].sequence
+        self._close_gap(kind, entries)
+        batch, known = self._batch(kind, entries)
+        self.newest = max(self.newest, int(batch.times.max()))
+        due = [block for block in store.layout.blocks if kind.tail or block.key in self.lacking]
+        seen = {block.key for block in due if known.issuperset(_columns(block, store.layout.keys))}
+        if kind.tail and kind.hashed is None:
+            store.recent.skip(first + len(entries), self.newest)
+        elif kind.tail:
+            self._number(batch, entries)
+        store.fold_again(batch, seen)
+        blind = {block.key for block in due} - seen
+        if blind:
+            store.forget(blind, max(self.newest, store.newest))
+        self.stand = entries[-1].sequence + 1
+        return len(entries) if kind.tail else 0
+
+    def _close_gap(self, kind: _Kind, entries: list[Entry]) -> None:
+        """Refuse a gap before the tail, and let blocks start cold behind one that the snapshot covers."""
+        store, first = self.store, entries[0].sequence
+        if kind.tail and first != store.sequence:
+            if not (self.rotated and store.sequence == 0):
+                raise ServiceError(
+                    f"the journal {self.journal.path} goes on at click {first}, the state of {self.snapshot} ends"
+                    f" before click {store.sequence}: the snapshot is missing or too old; bring it back, or"
+                    f" {_start_over(self.journal, self.snapshot)}"
+                )
+            store.forget(tuple(store.since), _bound(entries))
+            store.recent.skip(first, _bound(entries))
+        if self.lacking and first != self.stand:
+            store.forget(self.lacking, store.newest if kind.tail else max(self.newest, _bound(entries)))
+
+    def _number(self, batch: ClickBatch, entries: Sequence[Entry]) -> None:
+        sequences, repeats = self.store.recent.number(batch.ids, batch.times)
+        expected = np.fromiter((entry.sequence for entry in entries), np.int64, len(entries))
+        differs = (sequences != expected) | repeats
+        if differs.any():
+            at = int(np.argmax(differs))
             raise ServiceError(
-                f"the journal {journal.path} goes on at click {entries[0].sequence}, the state of {snapshot} ends"
-                f" before click {store.sequence}: the snapshot is missing or too old; bring it back, or"
-                f" {_start_over(journal, snapshot)}"
+                f"click {expected[at]} of the journal {self.journal.path} folds as click {sequences[at]}: the state"
+                " does not belong to this journal; bring back the snapshot that does, or"
+                f" {_start_over(self.journal, self.snapshot)}"
             )
-        for _, group in groupby(entries, lambda entry: entry.bundle):
-            _refold(store, list(group), journal, snapshot)
-        folded += len(entries)
-    return folded
+
+    def _batch(self, kind: _Kind, entries: Sequence[Entry]) -> tuple[ClickBatch, frozenset[Entity]]:
+        """Return journalled clicks as the fold takes them, and the entities that they have keys of."""
+        layout = self.store.layout
+        columns = zip(*((entry.click_key, entry.time, entry.logged_in) for entry in entries), strict=True)
+        ids, times, logged_in = (np.array(column, np.int64) for column in columns)
+        keys = np.zeros((len(layout.keys), len(entries)), np.uint64)
+        known: dict[Entity, int] = {}
+        numbers = ids.view(np.uint64)
+        if kind.hashed is not None:
+            names = self.journal.bundle(kind.bundle).keys
+            matrix = _matrix(entries, kind.size // 8)
+            known = {entity: row + kind.hashed * len(names) for row, entity in enumerate(names)}
+            if kind.hashed:
+                numbers = np.ascontiguousarray(matrix[:, 2 * len(names)])
+            for row, entity in enumerate(layout.keys):
+                if entity in known:
+                    keys[row] = matrix[:, known[entity]]
+        return ClickBatch(numbers, times, logged_in.astype(np.int8), keys), frozenset(known)
+
+    def _refuse_stranger(self) -> None:
+        """Refuse a snapshot whose last click is another than the journal's of the same sequence."""
+        place = self.store.sequence - 1
+        last = self.journal.find([place]).get(place)
+        if last is None or (kind := self._kind(last)).hashed is None:
+            return
+        number = int(self._batch(kind, [last])[0].ids.view(np.int64)[0])
+        if self.store.recent.find(number) != place:
+            raise ServiceError(
+                f"the snapshot {self.snapshot} ends with click {place}, which is another click in the journal"
+                f" {self.journal.path}: they do not belong together; bring back the snapshot that does,"
+                f" or {_start_over(self.journal, self.snapshot)}"
+            )
 
 
-def _refold(store: EmbeddedStore, entries: Sequence[Entry], journal: Journal, snapshot: Path) -> None:
-    again = store.fold(_batch(entries, store.layout, journal, snapshot))
-    expected = np.fromiter((entry.sequence for entry in entries), np.int64, len(entries))
-    differs = (again.sequences != expected) | again.repeats
-    if differs.any():
-        at = int(np.argmax(differs))
-        raise ServiceError(
-            f"click {expected[at]} of the journal {journal.path} folds as click {again.sequences[at]}: the state does"
-            f" not belong to this journal; bring back the snapshot that does, or {_start_over(journal, snapshot)}"
-        )
+def _matrix(entries: Sequence[Entry], rows: int) -> NDArray[np.uint64]:
+    """Return the journalled keys, uint64[entries, rows]."""
+    joined = b"".join(entry.keys for entry in entries)
+    return np.frombuffer(joined, "<u8").reshape(len(entries), rows).astype(np.uint64)
 
 
-def _batch(entries: Sequence[Entry], layout: Layout, journal: Journal, snapshot: Path) -> ClickBatch:
-    """Return journalled clicks of one bundle as the fold takes them."""
-    names = journal.bundle(entries[0].bundle)
-    known = {entity: row for row, entity in enumerate(names.keys)}
-    missing = [entity for entity in layout.keys if entity not in known]
-    if missing:
-        counted = ", ".join("+".join(entity) for entity in missing)
-        raise ServiceError(
-            f"the journal's clicks of bundle {entries[0].bundle} have no key of {counted}, which the bundle to serve"
-            f" counts by; {_start_over(journal, snapshot)}"
-        )
-    matrix = np.frombuffer(b"".join(entry.keys for entry in entries), "<u8").reshape(len(entries), len(names.keys))
-    wanted = [known[entity] for entity in layout.keys]
-    columns = zip(*((entry.click_key, entry.time, entry.logged_in) for entry in entries), strict=True)
-    ids, times, logged_in = (np.array(column, np.int64) for column in columns)
-    keys = np.ascontiguousarray(matrix[:, wanted].T.astype(np.uint64))
-    return ClickBatch(ids.view(np.uint64), times, logged_in.astype(np.int8), keys)
+def _columns(block: Block, keys: Sequence[Entity]) -> Iterable[Entity]:
+    """Return the entities whose keys a block reads."""
+    return (keys[row] for row in (int(block.layout[KEY_ROW]), *counted_rows(block.layout)))
 
 
-def _refuse_stranger(store: EmbeddedStore, journal: Journal, snapshot: Path) -> None:
-    """Refuse a snapshot whose last click is another than the journal's of the same sequence."""
-    last = journal.find([store.sequence - 1]).get(store.sequence - 1)
-    if last is not None and store.recent.find(last.click_key) != last.sequence:
-        raise ServiceError(
-            f"the snapshot {snapshot} ends with click {last.sequence}, which is another click in the journal"
-            f" {journal.path}: they do not belong together; bring back the snapshot that does,"
-            f" or {_start_over(journal, snapshot)}"
-        )
+def _bound(entries: Sequence[Entry]) -> int:
+    return max(entry.time for entry in entries[:_SETTLED])
 
 
 def _start_over(journal: Journal, snapshot: Path) -> str:
