@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tabulate import tabulate
@@ -12,14 +12,26 @@ from tabulate import tabulate
 _FILE = Path(__file__).parent / "budgets.toml"
 
 
-def show(benchmark: str, result: Mapping[str, float]) -> None:
-    """Print figures beside their budgets, and last the figures as one JSON object on one line."""
+def show(benchmark: str, result: Mapping[str, object]) -> None:
+    """Print figures beside their budgets, and last the figures as one JSON object on one line.
+
+    A mapping among the values is shown figure by figure, each under a dotted name.
+    """
     budgets = tomllib.loads(_FILE.read_text(encoding="utf-8"))[benchmark]
     rows = []
-    for key, value in result.items():
-        least, most = budgets["at_least"].get(key), budgets["at_most"].get(key)
+    for key, value in _flat(result):
+        least, most = budgets.get("at_least", {}).get(key), budgets.get("at_most", {}).get(key)
         budget = f">= {least:,}" if least is not None else f"<= {most:,}" if most is not None else ""
         met = (least is None or value >= least) and (most is None or value <= most)
         rows.append((key, f"{value:,}", budget, ("met" if met else "MISSED") if budget else ""))
     print(tabulate(rows, headers=("figure", "measured", "budget", ""), disable_numparse=True))
-    print(json.dumps(dict(result)))
+    print(json.dumps(result))
+
+
+def _flat(figures: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            assert isinstance(value, int | float), f"{prefix}{key} = {value!r} is no figure"
+            yield f"{prefix}{key}", value
