@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import zipfile
@@ -49,16 +48,18 @@ class Snapshot(NamedTuple):
         """Return the arrays of one block by their names."""
         return {name.partition(".")[2]: array for name, array in self.arrays.items() if name.startswith(f"{key}.")}
 
+    def copy(self) -> Snapshot:
+        """Return a snapshot that later folds leave alone."""
+        return Snapshot(self.about, {name: array.copy() for name, array in self.arrays.items()})
+
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     """Write a snapshot to a file, whole or not at all."""
     about = np.frombuffer(msgspec.json.encode(snapshot.about), np.uint8)
-    buffer = io.BytesIO()
-    np.savez(buffer, about=about, **snapshot.arrays)  # type: ignore[arg-type]
     part = path.with_suffix(path.suffix + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     with part.open("wb") as file:
-        file.write(buffer.getbuffer())
+        np.savez(file, about=about, **snapshot.arrays)  # type: ignore[arg-type]
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)

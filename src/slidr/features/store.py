@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from slidr.features.block import BlockState
+from slidr.features.block import MOST_ENTITIES, BlockState
 from slidr.features.clicks import ClickBatch
-from slidr.features.distinct import LATE
+from slidr.features.distinct import LATE, LIVE
 from slidr.features.fold import fold_click
 from slidr.features.layout import HORIZON, Block, Layout
 from slidr.features.recent import RecentClicks
@@ -22,7 +22,6 @@ from slidr.features.snapshot import VERSION, About, BlockAbout, Snapshot, read_s
 
 _CHUNK = 16_384
 """Clicks folded at once: few enough that one block's batch stays in the cache."""
-MOST_ENTITIES = 10_000_000
 
 
 class Soundness(IntEnum):
@@ -87,7 +86,7 @@ class EmbeddedStore:
         slow: SlowTables | None = None,
     ) -> None:
         self.layout = layout
-        self.blocks = tuple(BlockState(block, entities) for block in layout.blocks)
+        self.blocks = tuple(BlockState(block, entities, most) for block in layout.blocks)
         self.recent = RecentClicks()
         self.since = dict.fromkeys((block.key for block in layout.blocks), 0)
         self.beside: EmbeddedStore | None = None
@@ -109,6 +108,16 @@ class EmbeddedStore:
     def late(self) -> int:
         """How many clicks came too late for some window of some entity."""
         return sum(int(block.used[LATE]) for block in self.blocks)
+
+    @property
+    def live(self) -> int:
+        """How many entities have state, all kinds together."""
+        return sum(int(block.used[LIVE]) for block in self.blocks)
+
+    @property
+    def evicted(self) -> int:
+        """How many entities were dropped at the cap."""
+        return sum(block.evicted for block in self.blocks)
 
     def cold_blocks(self, layout: Layout, now: int) -> tuple[Block, ...]:
         """Return the blocks of a layout that are missing here, or younger than their horizon at a time."""
@@ -152,13 +161,12 @@ class EmbeddedStore:
         for state in self.blocks:
             if state.block.key in keys:
                 for start in range(0, len(clicks), _CHUNK):
-                    _fold_chunk(state, clicks.take(slice(start, start + _CHUNK)), rows[start : start + _CHUNK])
+                    state.fold(clicks.take(slice(start, start + _CHUNK)), rows[start : start + _CHUNK])
 
     def forget(self, keys: Collection[str], since: int) -> None:
         """Empty the blocks of these keys, which have missed clicks up to a time: they are cold from there on."""
-        entities, _ = self._sizes
         self.blocks = tuple(
-            BlockState(state.block, entities) if state.block.key in keys else state for state in self.blocks
+            BlockState(state.block, *self._sizes) if state.block.key in keys else state for state in self.blocks
         )
         self.since |= dict.fromkeys(keys, since)
 
@@ -175,10 +183,10 @@ class EmbeddedStore:
 
         def block(number: int, state: BlockState) -> None:
             for chunk, place in zip(chunks, places, strict=True):
-                _fold_chunk(state, chunk, rows[place])
-            since = self.since[state.block.key]
-            if since:
-                soundness[number, clicks.times < _warm_from(state.block, since)] = Soundness.STATE_COLD
+                state.fold(chunk, rows[place], soundness[number, place])
+            if since := self.since[state.block.key]:
+                cold = clicks.times < _warm_from(state.block, since)
+                soundness[number, cold] = np.maximum(soundness[number, cold], Soundness.STATE_COLD)
 
         if self._pool is None:
             for number, state in enumerate(self.blocks):
@@ -196,11 +204,15 @@ class EmbeddedStore:
             path: the file.
             fingerprint: of the secret key that hashed the identifiers; another key's state is worthless.
         """
+        write_snapshot(path, self.state(fingerprint))
+
+    def state(self, fingerprint: str) -> Snapshot:
+        """Return the state as a snapshot takes it; the arrays are those that the next fold changes."""
         arrays: dict[str, NDArray[Any]] = {"recent": self.recent.table, "numbers": self.recent.used}
         for state in self.blocks:
             arrays |= {f"{state.block.key}.{name}": array for name, array in state.arrays().items()}
         blocks = {state.block.key: BlockAbout(state.latest, self.since[state.block.key]) for state in self.blocks}
-        write_snapshot(path, Snapshot(About(VERSION, fingerprint, blocks), arrays))
+        return Snapshot(About(VERSION, fingerprint, blocks), arrays)
 
     def restore(self, path: Path, *, fingerprint: str) -> frozenset[str]:
         """Take over the state of a file, and return the keys of the blocks that it lacks: these start cold.
@@ -238,10 +250,6 @@ class EmbeddedStore:
             if key in keys:
                 state.restore(snapshot.block(key), snapshot.about.blocks[key].latest)
                 self.since[key] = snapshot.about.blocks[key].since
-
-
-def _fold_chunk(state: BlockState, clicks: ClickBatch, rows: NDArray[np.float32]) -> None:
-    state.fold(clicks, rows)
 
 
 def _warm_from(block: Block, since: int) -> int:
