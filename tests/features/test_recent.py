@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slidr.clock import HOUR, MINUTE
-from slidr.features.recent import REPEAT_WINDOW, RecentClicks
+from slidr.features.recent import MEMORY, REPEAT_WINDOW, RecentClicks
 
 START = 1_700_000_000_000_000
 steps = st.lists(
-    st.tuples(st.integers(1, 12), st.sampled_from([0, 1, 20, 59, 61, -30, -61, 130])), min_size=1, max_size=120
+    st.tuples(st.integers(1, 12), st.sampled_from([0, 1, 20, 59, 61, -30, -61, 130, -150, -170])),
+    min_size=1,
+    max_size=120,
 )
 
 
@@ -23,17 +25,18 @@ def number(recent: RecentClicks, ids: list[int], times: list[int]) -> tuple[list
 
 @given(steps, st.integers(1, 50))
 def test_numbers_equal_a_dictionary(clicks: list[tuple[int, int]], size: int) -> None:
-    """In batches of any size: a click_id within an hour of its newest original repeats it, others count up."""
+    """In batches of any size: a click_id within an hour of its newest original repeats it while that is remembered."""
     times, now = [], START
     for _, minutes in clicks:
         times.append(now + minutes * MINUTE)
         now = max(now, times[-1])
-    recent, held, following = RecentClicks(), dict[int, tuple[int, int]](), 0
+    recent, held, following, newest = RecentClicks(), dict[int, tuple[int, int]](), 0, 0
     for start in range(0, len(clicks), size):
         ids = [key for key, _ in clicks[start : start + size]]
         found = number(recent, ids, times[start : start + size])
         for key, time, sequence, repeat in zip(ids, times[start : start + size], *found, strict=True):
-            known = key in held and abs(time - held[key][0]) <= REPEAT_WINDOW
+            known = key in held and abs(time - held[key][0]) <= REPEAT_WINDOW and held[key][0] >= newest - MEMORY
+            newest = max(newest, time)
             if not known:
                 held[key] = (time, following)
                 following += 1
@@ -70,3 +73,20 @@ def test_a_click_not_seen_is_not_found() -> None:
     number(recent, [2**64 - 5], [START])
     assert recent.find(-5) == 0
     assert recent.find(5) is None
+
+
+def test_what_is_forgotten_does_not_depend_on_the_batches() -> None:
+    """A click two hours behind the newest is not known again, whether or not room was made since."""
+    generator = np.random.default_rng(5)
+    ids = generator.integers(1, 2**63, 4000, dtype=np.uint64)
+    times = START + np.arange(4000) * 5 * MINUTE // 60
+    late = np.arange(1000, 3900, 7)
+    times[late] -= generator.integers(0, 4, len(late)) * HOUR
+    ids[late + 90] = ids[late]
+    times[late + 90] = times[late]
+    whole = RecentClicks().number(ids, times)
+    recent = RecentClicks()
+    single = [recent.number(ids[at : at + 1], times[at : at + 1]) for at in range(4000)]
+    np.testing.assert_array_equal(np.concatenate([repeats for _, repeats in single]), whole[1])
+    np.testing.assert_array_equal(np.concatenate([sequences for sequences, _ in single]), whole[0])
+    assert 0 < whole[1][late + 90].sum() < len(late)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from slidr.clock import HOUR
 
 REPEAT_WINDOW = HOUR
+MEMORY = 2 * REPEAT_WINDOW
+"""How far behind the newest click, in event time, a click_id is remembered."""
 _FIELDS = 3  # key, time, sequence
 
 
@@ -29,7 +31,9 @@ def _number(
             slot = (slot + 1) & mask
         at = _FIELDS * slot
         known = table[at] == wanted
-        repeats[click] = known and abs(times[click] - table[at + 1]) <= REPEAT_WINDOW
+        # What may have been forgotten is never known, or a row would depend on when room was made.
+        remembered = known and table[at + 1] >= used[2] - MEMORY
+        repeats[click] = remembered and abs(times[click] - table[at + 1]) <= REPEAT_WINDOW
         if repeats[click]:
             sequences[click] = table[at + 2]
             continue
@@ -126,7 +130,7 @@ class RecentClicks:
         slots = len(self.table) // _FIELDS
         if 2 * (self.used[0] + clicks) <= slots:
             return
-        since = self.used[2] - 2 * REPEAT_WINDOW
+        since = self.used[2] - MEMORY
         live = int(np.count_nonzero((self.table[::_FIELDS] != 0) & (self.table[1::_FIELDS] >= since)))
         while slots < 4 * (live + clicks):
             slots *= 2
