@@ -4,8 +4,6 @@ import json
 import queue
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from tests.service.killing import process
 from tests.service.making import NOW, body, make_bundle, make_parts
 
 from slidr.bundle import Bundle
@@ -23,8 +22,6 @@ from slidr.journal import Entry, Journal
 from slidr.load import replay
 from slidr.service.lifecycle import Parts
 from slidr.service.server import Server, serve
-
-ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -42,21 +39,6 @@ def running(parts: Parts) -> Iterator[str]:
         server.stop()
         thread.join()
     assert told.get(timeout=60) == ("stopped", server.url)
-
-
-@contextmanager
-def process(root: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run a server in a process; yields both once it is ready, and kills it at the end if it still runs."""
-    command = [sys.executable, "-m", "tests.service.serve", str(root)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 our own module
-        assert server.stdout is not None
-        try:
-            assert server.stdout.readline().startswith("listening http://127.0.0.1:")
-            state, url = server.stdout.readline().split()
-            assert state == "ready"
-            yield server, url
-        finally:
-            server.kill()
 
 
 def journalled(root: Path) -> list[Entry]:
