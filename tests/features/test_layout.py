@@ -9,6 +9,7 @@ from slidr.clock import DAY, HOUR, MINUTE
 from slidr.errors import FeatureError
 from slidr.features.catalogue import (
     AnyFeature,
+    Burst,
     Catalogue,
     Clicks,
     Distinct,
@@ -21,11 +22,13 @@ from slidr.features.catalogue import (
 )
 from slidr.features.layout import (
     BODY,
+    BURSTS,
     GAPS,
     HALF_LIVES,
     HEADER,
-    HOPS,
+    HORIZON,
     KEY_ROW,
+    RING_WORDS,
     SKETCH_WORDS,
     SKETCHES,
     STRIDE,
@@ -60,7 +63,8 @@ def test_each_column_is_written_once(layout: Layout) -> None:
             windows = int(head[at + 3])
             columns += head[at + 5 : at + 4 + 2 * windows : 2].tolist()
             at += 4 + 2 * windows
-        assert at == len(head)
+        columns += head[at + 2 :: 3].tolist()
+        assert at + 3 * head[BURSTS] == len(head)
     assert sorted(columns) == list(range(len(layout.names)))
 
 
@@ -81,7 +85,7 @@ def test_a_record_has_room_for_its_state() -> None:
     head = block.layout
     assert [head[place] for place in (WINDOWS, HALF_LIVES, GAPS, SKETCHES)] == [2, 1, 1, 1]
     assert head[STRIDE] % 16 == 0
-    assert 0 <= head[STRIDE] - (HEADER + 2 * HOPS + 1 + 3 + SKETCH_WORDS) < 16
+    assert 0 <= head[STRIDE] - (HEADER + 2 * RING_WORDS + 1 + 3 + SKETCH_WORDS) < 16
     assert layout.keys[int(head[KEY_ROW])] == ("user",)
 
 
@@ -115,6 +119,18 @@ def test_blocks_are_named_by_what_they_hold() -> None:
         compiled(Clicks("user", "1h"), Gap("user"), Distinct("session", "user", "1h")),
     ]
     assert len({alone.key, *(layout.blocks[0].key for layout in others)}) == 7
+
+
+def test_windows_of_a_burst() -> None:
+    """A burst reads the rings of its windows; a window that no count asks for has a ring and no column."""
+    (block,) = compiled(Clicks("user", "1h"), Burst("user", "10m", "1h"), Burst("user", "10m", "24h")).blocks
+    head = block.layout
+    assert (head[WINDOWS], head[BURSTS]) == (3, 2)
+    rings = {int(span) * 6: int(column) for span, column in head[BODY : BODY + 6].reshape(-1, 2)}
+    assert rings == {HOUR: 0, 10 * MINUTE: -1, DAY: -1}
+    np.testing.assert_array_equal(head[BODY + 6 :].reshape(-1, 3), [[1, 0, 1], [1, 2, 2]])
+    assert head[HORIZON] == DAY
+    assert block.key == compiled(*(Clicks("user", window) for window in ("1h", "10m", "24h"))).blocks[0].key
 
 
 def test_windows_of_a_distinct_count_share_a_ring() -> None:

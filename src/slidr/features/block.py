@@ -12,29 +12,37 @@ from slidr.features.clicks import ClickBatch
 from slidr.features.distinct import (
     DENSE,
     DENSE_WORDS,
+    EVICTED,
     FREE_DENSE,
     FREE_TABLES,
     LIVE,
+    ROOM,
     TABLE_WORDS,
     TABLES,
+    USED,
+    State,
     free_distinct,
 )
+from slidr.features.evicted import leave_mark, make_marks
 from slidr.features.fold import find, fold_block
 from slidr.features.layout import HORIZON, SKETCH_WORDS, SKETCHES, STRIDE, Block, sketches_at
 
+MOST_ENTITIES = 10_000_000
+"""Records of one block at most, where nothing else is said."""
 _Item = TypeVar("_Item", bound=np.generic)
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def _compact(
-    state: tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint16], NDArray[np.int32], NDArray[np.int64]],
-    longs: NDArray[np.int64],
+    state: State,
     index: NDArray[np.int64],
     layout: NDArray[np.int64],
-    since: int,
+    gone: NDArray[np.bool_],
+    marks: NDArray[np.uint32],
 ) -> None:
-    """Drop the records whose newest click is before `since` and close the gaps."""
+    """Drop the records that are `gone`, close the gaps, and leave a mark of each where there is a table of marks."""
     words, _tables, _cells, free, used = state
+    longs = words.view(np.int64)
     stride, live = layout[STRIDE], used[LIVE]
     keys = np.zeros(live, np.int64)
     for slot in range(0, len(index), 2):
@@ -45,7 +53,9 @@ def _compact(
     sketches = sketches_at(layout)
     for record in range(live):
         base = record * stride
-        if longs[base // 2] < since:
+        if gone[record]:
+            if len(marks):
+                leave_mark(marks, keys[record], longs[base // 2], layout[HORIZON])
             for sketch in range(layout[SKETCHES]):
                 free_distinct(words, base + sketches + sketch * SKETCH_WORDS, free, used)
         else:
@@ -68,80 +78,134 @@ def _reindex(old: NDArray[np.int64], new: NDArray[np.int64]) -> None:
 
 
 class BlockState:
-    """The state of one block: records, an index from key to record, and pools for distinct counts."""
+    """The state of one block: records, an index from key to record, and pools for distinct counts.
 
-    def __init__(self, block: Block, entities: int) -> None:
+    Args:
+        block: the block.
+        entities: records that memory is set aside for at the start; it grows as needed.
+        most: records at most. Beyond them the entities whose newest click is oldest are evicted, an eighth at once,
+            and the next row of each within its horizon is flagged.
+    """
+
+    def __init__(self, block: Block, entities: int, most: int = MOST_ENTITIES) -> None:
         self.block = block
+        self.most = max(most, 1)
         self._stride = int(block.layout[STRIDE])
         self._sketches = int(block.layout[SKETCHES])
-        self.used = np.zeros(6, np.int64)
-        self.words = np.zeros(entities * self._stride, np.uint32)
-        self.index = np.zeros(2 * _power_of_two(2 * entities), np.int64)
+        self._horizon = int(block.layout[HORIZON])
+        room = min(max(entities, 1), self.most)
+        self.used = np.zeros(USED, np.int64)
+        self.words = np.zeros(room * self._stride, np.uint32)
+        self.index = np.zeros(2 * _power_of_two(2 * room), np.int64)
         pooled = 64 if self._sketches else 0
         self.tables = np.zeros(pooled * TABLE_WORDS, np.uint32)
         self.cells = np.zeros(pooled * DENSE_WORDS, np.uint16)
         self.free = np.zeros((2, pooled), np.int32)
+        self.marks = np.zeros(0, np.uint32)
         self.latest = 0
 
     @property
     def bytes(self) -> int:
-        """Bytes of state in use: records, their share of the index, and distinct counts."""
+        """Bytes of state in use: records, their share of the index, distinct counts, and marks of evicted keys."""
         live = int(self.used[LIVE])
         tables = int(self.used[TABLES] - self.used[FREE_TABLES]) * TABLE_WORDS * 4
         dense = int(self.used[DENSE] - self.used[FREE_DENSE]) * DENSE_WORDS * 2
-        return live * self._stride * 4 + min(self.index.nbytes, 48 * live) + tables + dense
+        index = min(self.index.nbytes, 48 * live)
+        return live * self._stride * 4 + index + tables + dense + self.marks.nbytes
 
-    def fold(self, clicks: ClickBatch, rows: NDArray[np.float32]) -> None:
-        """Fold a batch and write the block's columns of its rows."""
-        self._make_room(len(clicks))
-        done = 0
+    @property
+    def evicted(self) -> int:
+        """How many entities were evicted at the cap; those idle for two horizons are not counted."""
+        return int(self.used[EVICTED])
+
+    def fold(self, clicks: ClickBatch, rows: NDArray[np.float32], soundness: NDArray[np.uint8] | None = None) -> None:
+        """Fold a batch and write the block's columns of its rows.
+
+        Args:
+            clicks: the clicks.
+            rows: float32[n, features], written in place.
+            soundness: of each row, uint8[n]; raised to STATE_EVICTED where the entity had been evicted while its state
+                was still of use.
+        """
+        if soundness is None:
+            soundness = np.zeros(len(clicks), np.uint8)
+        batch, done = (clicks.times, clicks.keys, rows, soundness), 0
         while True:
             state = (self.words, self.tables, self.cells, self.free, self.used)
-            views = (self.words.view(np.float32), self.words.view(np.int64), self.index)
-            done = fold_block(state, views, self.block.layout, clicks.times, clicks.keys, rows, done)
+            views = (self.words.view(np.float32), self.words.view(np.int64), self.index, self.marks)
+            done = fold_block(state, views, self.block.layout, batch, done)
             if done == len(clicks):
                 break
-            self._grow_pools()
+            if not self._grow_pools():
+                self._make_room()
         self.latest = max(self.latest, int(clicks.times.max(initial=0)))
 
-    def _make_room(self, clicks: int) -> None:
-        if self._fits(clicks):
-            return
-        # An entity idle for the horizon reads as new anyway; twice that leaves room for late clicks.
-        since = self.latest - 2 * int(self.block.layout[HORIZON])
-        newest = self.words.view(np.int64)[:: self._stride // 2][: self.used[LIVE]]
-        if 4 * int(np.count_nonzero(newest < since)) > len(newest):
+    def _make_room(self) -> None:
+        """Make room for one record more: drop what reads as new anyway, or grow, or evict the oldest."""
+        newest = self._newest()
+        # One click with a time far ahead must not make all others look idle: the hundredth newest tells the time.
+        rank = (len(newest) - 1) * 99 // 100
+        # An entity idle for the horizon reads as new; twice that leaves room for late clicks.
+        since = int(np.partition(newest, rank)[rank]) - 2 * self._horizon
+        room = len(newest)
+        if 4 * int(np.count_nonzero(newest < since)) > room:
             self.evict(since)
-        if self._fits(clicks):
-            return
-        records = _power_of_two(int(self.used[LIVE]) + clicks)
-        words = np.zeros(records * self._stride, np.uint32)
-        held = int(self.used[LIVE]) * self._stride
-        words[:held] = self.words[:held]
+        elif room < self.most:
+            self._grow(min(_power_of_two(room + 1), self.most))
+        else:
+            self._evict_oldest(newest, max(self.most // 8, 1))
+
+    def _grow(self, room: int) -> None:
+        words = np.zeros(room * self._stride, np.uint32)
+        words[: len(self.words)] = self.words
         self.words = words
-        index = np.zeros(2 * _power_of_two(3 * records // 2), np.int64)
-        _reindex(self.index, index)
-        self.index = index
+        if 3 * room > len(self.index):
+            index = np.zeros(2 * _power_of_two(3 * room // 2), np.int64)
+            _reindex(self.index, index)
+            self.index = index
 
     def evict(self, since: int) -> None:
-        """Drop the entities whose newest click is before `since`, in microseconds."""
+        """Drop the entities whose newest click is before `since`, in microseconds; none is counted or flagged."""
+        self._drop(self._newest() < since, np.zeros(0, np.uint32))
+
+    def _evict_oldest(self, newest: NDArray[np.int64], count: int) -> None:
+        if not len(self.marks):
+            self.marks = make_marks(self.most)
+        limit = np.partition(newest, count - 1)[count - 1]
+        gone = newest < limit
+        # Of those as old as the limit, the first ones.
+        gone[np.flatnonzero(newest == limit)[: count - int(np.count_nonzero(gone))]] = True
+        self._drop(gone, self.marks)
+        self.used[EVICTED] += count
+
+    def _drop(self, gone: NDArray[np.bool_], marks: NDArray[np.uint32]) -> None:
         state = (self.words, self.tables, self.cells, self.free, self.used)
-        _compact(state, self.words.view(np.int64), self.index, self.block.layout, since)
+        _compact(state, self.index, self.block.layout, gone, marks)
 
-    def _fits(self, clicks: int) -> bool:
-        needed = int(self.used[LIVE]) + clicks
-        return needed * self._stride <= len(self.words) and 3 * needed <= len(self.index)
+    def _newest(self) -> NDArray[np.int64]:
+        """Return the time of each record's newest click."""
+        return self.words.view(np.int64)[:: self._stride // 2][: self.used[LIVE]]
 
-    def _grow_pools(self) -> None:
-        self.tables = _grown(self.tables, int(self.used[TABLES]) * TABLE_WORDS, self._sketches * TABLE_WORDS)
-        self.cells = _grown(self.cells, int(self.used[DENSE]) * DENSE_WORDS, self._sketches * DENSE_WORDS)
+    def _grow_pools(self) -> bool:
+        """Double the pools that may not do for one click more; returns whether there were any."""
+        tables = _grown(
+            self.tables, int(self.used[TABLES] - self.used[FREE_TABLES]) * TABLE_WORDS, self._sketches * TABLE_WORDS
+        )
+        cells = _grown(
+            self.cells, int(self.used[DENSE] - self.used[FREE_DENSE]) * DENSE_WORDS, self._sketches * DENSE_WORDS
+        )
+        grown = tables is not self.tables or cells is not self.cells
+        self.tables, self.cells = tables, cells
         slots = max(len(self.tables) // TABLE_WORDS, len(self.cells) // DENSE_WORDS, self.free.shape[1])
         free = np.zeros((2, slots), np.int32)
         free[:, : self.free.shape[1]] = self.free
         self.free = free
+        return grown
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the arrays that hold the state, trimmed to what is used."""
+        # How much room there was decides when idle entities are dropped next.
+        self.used[ROOM] = len(self.words) // self._stride
         return {
             "words": self.words[: int(self.used[LIVE]) * self._stride],
             "index": self.index,
@@ -149,12 +213,14 @@ class BlockState:
             "cells": self.cells[: int(self.used[DENSE]) * DENSE_WORDS],
             "free": self.free,
             "used": self.used,
+            "marks": self.marks,
         }
 
     def restore(self, arrays: dict[str, NDArray[np.generic]], latest: int) -> None:
         """Take over arrays that `arrays` returned."""
-        for name in ("words", "index", "tables", "cells", "free", "used"):
+        for name in ("words", "index", "tables", "cells", "free", "used", "marks"):
             setattr(self, name, np.array(arrays[name]))
+        self._grow(max(int(self.used[ROOM]), int(self.used[LIVE]), 1))
         self.latest = latest
         if self._sketches:
             self._grow_pools()

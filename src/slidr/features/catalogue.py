@@ -93,6 +93,20 @@ class Velocity(Feature, frozen=True, tag="Velocity"):
     measured_in = "clicks/h"
 
 
+class Burst(Feature, frozen=True, tag="Burst"):
+    """Rate of an entity's clicks in a short window over their rate in a long one; 1 where they are even.
+
+    >>> Burst(by="user", short="10m", long="24h").name
+    'burst_user_10m_24h'
+    """
+
+    by: str | Entity
+    short: str
+    long: str
+    name_template = "burst_{entity}_{short}_{long}"
+    meaning_template = "click rate of the same {entity} in the last {short} over that in the last {long}"
+
+
 class Gap(Feature, frozen=True, tag="Gap"):
     """Time between an entity's clicks: the last one, the running mean, or its coefficient of variation."""
 
@@ -162,9 +176,10 @@ class Missing(Feature, frozen=True, tag="Missing"):
     meaning_template = "1 where the click has no {column}"
 
 
-AnyFeature = Clicks | Velocity | Gap | Distinct | PeakDistinct | TimeOfClick | LoggedIn | Missing
+AnyFeature = Clicks | Velocity | Burst | Gap | Distinct | PeakDistinct | TimeOfClick | LoggedIn | Missing
 KINDS: dict[str, type[AnyFeature]] = {
-    kind.__name__: kind for kind in (Clicks, Velocity, Gap, Distinct, PeakDistinct, TimeOfClick, LoggedIn, Missing)
+    kind.__name__: kind
+    for kind in (Clicks, Velocity, Burst, Gap, Distinct, PeakDistinct, TimeOfClick, LoggedIn, Missing)
 }
 Catalogue = tuple[AnyFeature, ...]
 
@@ -187,12 +202,20 @@ def default_catalogue(settings: FeaturesSettings) -> Catalogue:
         for column in columns
         for window in settings.distinct_windows
     )
+    bursts = tuple(
+        Burst(by, settings.windows[1], settings.windows[-1]) for by in ("user", "ip") if _can_burst(settings.windows)
+    )
     repeated = tuple(Clicks(("user", "campaign"), window) for window in settings.campaign_windows)
     peaks = tuple(PeakDistinct(column, by="ip") for column in ("user", "session"))
     clock = tuple(TimeOfClick(part) for part in sorted(_PARTS))
     missing = tuple(Missing(column) for column in NULLABLE)
     added = tuple(_parse(declaration) for declaration in settings.add)
-    return check_catalogue((*counted, *distinct, *repeated, *peaks, *clock, LoggedIn(), *missing, *added))
+    return check_catalogue((*counted, *bursts, *distinct, *repeated, *peaks, *clock, LoggedIn(), *missing, *added))
+
+
+def _can_burst(windows: tuple[str, ...]) -> bool:
+    """Return whether the second window is shorter than the last one."""
+    return len(windows) > 1 and duration(windows[1]) < duration(windows[-1])
 
 
 def _activity(by: Entity, settings: FeaturesSettings) -> Iterable[AnyFeature]:
@@ -229,6 +252,8 @@ def check_catalogue(catalogue: Catalogue) -> Catalogue:
                 _check_span(span, "window", feature)
             case Velocity(half_life=span):
                 _check_span(span, "half_life", feature, times=HALF_LIVES_KEPT)
+            case Burst():
+                _check_burst(feature)
             case Distinct(column=column, window=span):
                 _check_counted(column, feature)
                 _check_span(span, "window", feature)
@@ -241,8 +266,6 @@ def check_catalogue(catalogue: Catalogue) -> Catalogue:
                 _known(part, _PARTS, feature)
             case Missing(column=column):
                 _known(column, NULLABLE, feature)
-            case LoggedIn():
-                pass
     for name, count in Counter(feature.name for feature in catalogue).items():
         if count > 1:
             raise FeatureError(f"{count} features are called {name!r}; a name may stand once in the catalogue")
@@ -275,6 +298,13 @@ def _check_span(text: str, field: str, feature: AnyFeature, *, times: int = 1) -
             f"{feature.name}: {field} = {text!r} is longer than {most}, since state is kept for {RETENTION}{why};"
             f" shorten it, or look back further with the slow feature PeakDistinct"
         )
+
+
+def _check_burst(feature: Burst) -> None:
+    _check_span(feature.short, "short", feature)
+    _check_span(feature.long, "long", feature)
+    if duration(feature.short) >= duration(feature.long):
+        raise FeatureError(f"{feature.name}: short = {feature.short!r} is not shorter than long = {feature.long!r}")
 
 
 def _check_peak(feature: PeakDistinct) -> None:

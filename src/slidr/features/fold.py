@@ -22,36 +22,42 @@ from slidr.features.distinct import (
     LIVE,
     TABLE_WORDS,
     TABLES,
+    State,
     add_distinct,
     count_distinct,
     free_distinct,
 )
+from slidr.features.evicted import take_mark
 from slidr.features.layout import (
     BODY,
+    BURSTS,
     GAPS,
     HALF_LIVES,
     HEADER,
     HOPS,
     HORIZON,
     KEY_ROW,
+    RING_WORDS,
     SKETCH_WORDS,
     SKETCHES,
     STRIDE,
     WINDOWS,
+    sketches_at,
 )
 from slidr.features.prefetch import prefetch
 
 _SECONDS = 1e6
-_HOURS = 3.6e9
+_LN2_HOURS = LN2 * 3.6e9
 _GAP_MEMORY = 16
 """The running mean of the gaps weighs the newest at least one in this many."""
 _AHEAD = 8
 """Clicks between asking for a cache line and using it."""
+_STATE_EVICTED = 2  # the value of Soundness.STATE_EVICTED, which stands a module higher
 
 
-@numba.njit(cache=True, error_model="numpy")
-def find(index: NDArray[np.int64], key: np.uint64, used: NDArray[np.int64]) -> Whole:
-    """Return the record of a key, which is given the next free one where it has none.
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
+def find(index: NDArray[np.int64], key: np.uint64, used: NDArray[np.int64], room: Whole = 1 << 62) -> Whole:
+    """Return the record of a key, which is given the next free one of `room` where it has none; -1 where none is free.
 
     The index holds pairs (key, record) by linear probing; its length is a power of two, and key 0 marks a free pair.
     """
@@ -63,6 +69,8 @@ def find(index: NDArray[np.int64], key: np.uint64, used: NDArray[np.int64]) -> W
         if held == wanted:
             return index[2 * slot + 1]
         if held == 0:
+            if used[LIVE] >= room:
+                return -1
             index[2 * slot] = wanted
             index[2 * slot + 1] = used[LIVE]
             used[LIVE] += 1
@@ -70,79 +78,92 @@ def find(index: NDArray[np.int64], key: np.uint64, used: NDArray[np.int64]) -> W
         slot = (slot + 1) & mask
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
+def _forget(words: NDArray[np.uint32], ring: Whole, place: Whole, gone: Whole) -> None:
+    """Clear the newest `gone` hops of a ring, whose current hop stands at `place`, and take them off its total."""
+    if gone >= HOPS:
+        for word in range(ring, ring + RING_WORDS):
+            words[word] = np.uint32(0)
+        return
+    total = words[ring]
+    for _ in range(gone):
+        total -= words[ring + 1 + place]
+        words[ring + 1 + place] = np.uint32(0)
+        place = place - 1 if place > 0 else HOPS - 1
+    words[ring] = total
+
+
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
 def _windows(
     words: NDArray[np.uint32],
     ring: Whole,
-    times: tuple[Whole, Whole, Whole],
+    times: tuple[float, float, float],
     layout: NDArray[np.int64],
-    rows: NDArray[np.float32],
-    click: Whole,
+    row: NDArray[np.float32],
 ) -> Whole:
-    """Count the click in every window's ring and read the counts; returns how many windows were too late for it."""
+    """Count the click in every window's ring and read the totals; returns how many windows were too late for it."""
     own_time, last, now = times
     late = 0
     at = BODY
     for _ in range(layout[WINDOWS]):
-        hop = np.uint64(layout[at])
-        current = np.int64(np.uint64(now) // hop)
-        if last != 0:
-            newest = np.int64(np.uint64(last) // hop)
-            for gone in range(max(newest + 1, current - HOPS + 1), current + 1):
-                words[ring + gone % HOPS] = np.uint32(0)
-        own = current if own_time == now else np.int64(np.uint64(own_time) // hop)
-        if current - own < HOPS:
-            words[ring + own % HOPS] += np.uint32(1)
+        # Rounded division by doubles has the exact floor for times below 2^52, the year 2112.
+        hop = float(layout[at])
+        current = int(now / hop)
+        place: Whole = np.int64(np.uint64(current) % np.uint64(HOPS))
+        if now != last:
+            gone = current - int(last / hop)
+            if gone > 0:
+                _forget(words, ring, place, gone)
+        if own_time != now:
+            behind = current - int(own_time / hop)
+            place = -1 if behind >= HOPS else place - behind if place >= behind else place - behind + HOPS
+        if place >= 0:
+            words[ring + 1 + place] += np.uint32(1)
+            words[ring] += np.uint32(1)
         else:
             late += 1
-        count = np.int64(0)
-        for slot in range(HOPS):
-            count += np.int64(words[ring + slot])
         if layout[at + 1] >= 0:
-            rows[click, layout[at + 1]] = np.float32(count)
-        ring += HOPS
+            row[layout[at + 1]] = np.float32(words[ring])
+        ring += RING_WORDS
         at += 2
     return late
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
 def _velocities(
     floats: NDArray[np.float32],
     place: Whole,
-    times: tuple[Whole, Whole, Whole],
+    times: tuple[float, float, float],
     layout: NDArray[np.int64],
-    rows: NDArray[np.float32],
-    click: Whole,
+    row: NDArray[np.float32],
 ) -> None:
     own_time, last, now = times
     at = BODY + 2 * layout[WINDOWS]
     for _ in range(layout[HALF_LIVES]):
         half_life = float(layout[at])
-        held = float(floats[place])
-        if last != 0 and now > last:
-            held = held * decay(float(now - last), half_life)
-        held += decay(float(now - own_time), half_life) if own_time != now else 1.0
+        held = float(floats[place]) * decay(now - last, half_life)
+        held += decay(now - own_time, half_life) if own_time != now else 1.0
         floats[place] = np.float32(held)
         if layout[at + 1] >= 0:
-            rows[click, layout[at + 1]] = np.float32(float(floats[place]) * LN2 / (half_life / _HOURS))
+            row[layout[at + 1]] = np.float32(float(floats[place]) * _LN2_HOURS / half_life)
         place += 1
         at += 2
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
 def _gap(
-    words: NDArray[np.uint32],
-    floats: NDArray[np.float32],
+    state: tuple[NDArray[np.uint32], NDArray[np.float32]],
     place: Whole,
-    times: tuple[Whole, Whole, Whole],
+    times: tuple[float, float, float, bool],
     layout: NDArray[np.int64],
-    rows: NDArray[np.float32],
-    click: Whole,
+    row: NDArray[np.float32],
 ) -> None:
     """Note the gap since the newest click. A first click reads as one after the horizon, a late one as gap 0."""
-    own_time, last, now = times
-    gap = layout[HORIZON] / _SECONDS if last == 0 else float(now - last) / _SECONDS
-    if last != 0 and own_time == now:
+    words, floats = state
+    own_time, last, now, new = times
+    horizon = float(layout[HORIZON]) / _SECONDS
+    gap = horizon if new else (now - last) / _SECONDS
+    if not new and own_time == now:
         seen: Whole = min(np.int64(words[place]) + 1, _GAP_MEMORY)
         weight = 1.0 / seen
         mean, variance = float(floats[place + 1]), float(floats[place + 2])
@@ -150,66 +171,87 @@ def _gap(
         words[place] = np.uint32(seen)
         floats[place + 1] = np.float32(mean + weight * off)
         floats[place + 2] = np.float32((1.0 - weight) * (variance + weight * off * off))
-    mean, variation = layout[HORIZON] / _SECONDS, 1.0
+    mean, variation = horizon, 1.0
     if words[place] > 0:
         mean = float(floats[place + 1])
     if words[place] > 1:
         variation = np.sqrt(float(floats[place + 2])) / mean if mean > 0.0 else 0.0
     at = BODY + 2 * layout[WINDOWS] + 2 * layout[HALF_LIVES]
     if layout[at] >= 0:
-        rows[click, layout[at]] = np.float32(gap)
+        row[layout[at]] = np.float32(gap)
     if layout[at + 1] >= 0:
-        rows[click, layout[at + 1]] = np.float32(mean)
+        row[layout[at + 1]] = np.float32(mean)
     if layout[at + 2] >= 0:
-        rows[click, layout[at + 2]] = np.float32(variation)
+        row[layout[at + 2]] = np.float32(variation)
 
 
 @numba.njit(cache=True, error_model="numpy")
 def _sketches(
-    state: tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint16], NDArray[np.int32], NDArray[np.int64]],
-    place: Whole,
-    times: tuple[Whole, Whole, Whole],
+    state: State,
+    base: Whole,
+    times: tuple[float, float, float],
     layout: NDArray[np.int64],
     keys: NDArray[np.uint64],
     rows: NDArray[np.float32],
     click: Whole,
 ) -> None:
     own_time, last, now = times
+    place = base + sketches_at(layout)
+    row = rows[click]
     at = BODY + 2 * layout[WINDOWS] + 2 * layout[HALF_LIVES] + 3 * layout[GAPS]
     for _ in range(layout[SKETCHES]):
-        unit, units = layout[at + 1], layout[at + 2]
-        key = keys[layout[at], click]
-        # The upper half of the key; zero stands for null, so a hash of zero becomes one.
-        value = np.uint32(key >> np.uint64(32))
-        if value == 0 and key != 0:
-            value = np.uint32(1)
-        current = now // unit
-        add_distinct(state, place, value, (own_time // unit, last // unit, current), units)
+        unit, units = float(layout[at + 1]), layout[at + 2]
+        current = int(now / unit)
+        own = current if own_time == now else int(own_time / unit)
+        add_distinct(state, place, short_key(keys[layout[at], click]), (own, int(last / unit), current), units)
         windows = layout[at + 3]
         for window in range(at + 4, at + 4 + 2 * windows, 2):
-            rows[click, layout[window + 1]] = np.float32(count_distinct(state, place, current, layout[window], units))
+            row[layout[window + 1]] = np.float32(count_distinct(state, place, current, layout[window], units))
         at += 4 + 2 * windows
         place += SKETCH_WORDS
 
 
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
+def short_key(key: np.uint64) -> np.uint32:
+    """Return the upper half of a key; zero stands for null, so a half of zero becomes one."""
+    value = np.uint32(key >> np.uint64(32))
+    return np.uint32(1) if value == 0 and key != 0 else value
+
+
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
+def _bursts(words: NDArray[np.uint32], base: Whole, layout: NDArray[np.int64], row: NDArray[np.float32]) -> None:
+    """Write the ratios of two windows' rates."""
+    at = len(layout) - 3 * layout[BURSTS]
+    for _ in range(layout[BURSTS]):
+        short, long = layout[at], layout[at + 1]
+        few = float(words[base + HEADER + RING_WORDS * short])
+        many = float(words[base + HEADER + RING_WORDS * long])
+        longer = float(layout[BODY + 2 * long]) / float(layout[BODY + 2 * short])
+        row[layout[at + 2]] = np.float32(few * longer / many if many > 0.0 else 0.0)
+        at += 3
+
+
 @numba.njit(cache=True, error_model="numpy")
-def _null_row(layout: NDArray[np.int64], rows: NDArray[np.float32], click: Whole) -> None:
+def _null_row(layout: NDArray[np.int64], row: NDArray[np.float32]) -> None:
     """Write the row's part for a click that has no such entity: no clicks, and a gap as of a first click."""
     at = BODY
     for _ in range(layout[WINDOWS] + layout[HALF_LIVES]):
         if layout[at + 1] >= 0:
-            rows[click, layout[at + 1]] = np.float32(0.0)
+            row[layout[at + 1]] = np.float32(0.0)
         at += 2
     if layout[GAPS]:
         for statistic in range(3):
             if layout[at + statistic] >= 0:
-                rows[click, layout[at + statistic]] = np.float32(1.0 if statistic == 2 else layout[HORIZON] / _SECONDS)
+                row[layout[at + statistic]] = np.float32(1.0 if statistic == 2 else layout[HORIZON] / _SECONDS)
         at += 3
     for _ in range(layout[SKETCHES]):
         windows = layout[at + 3]
         for window in range(at + 4, at + 4 + 2 * windows, 2):
-            rows[click, layout[window + 1]] = np.float32(0.0)
+            row[layout[window + 1]] = np.float32(0.0)
         at += 4 + 2 * windows
+    for _ in range(layout[BURSTS]):
+        row[layout[at + 2]] = np.float32(0.0)
+        at += 3
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -217,84 +259,106 @@ def _renew(
     words: NDArray[np.uint32], base: Whole, layout: NDArray[np.int64], free: NDArray[np.int32], used: NDArray[np.int64]
 ) -> None:
     """Empty a record: its entity was idle for longer than the horizon and reads as new."""
-    place = base + HEADER + HOPS * layout[WINDOWS] + layout[HALF_LIVES] + 3 * layout[GAPS]
+    place = base + sketches_at(layout)
     for _ in range(layout[SKETCHES]):
         free_distinct(words, place, free, used)
         place += SKETCH_WORDS
     words[base : base + layout[STRIDE]] = np.uint32(0)
 
 
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
+def _join(
+    state: State,
+    views: tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]],
+    layout: NDArray[np.int64],
+    batch: tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint8]],
+    base: Whole,
+    click: Whole,
+) -> None:
+    """Fold one click into the record that begins at word `base`, and write its row."""
+    words, _tables, _cells, free, used = state
+    floats, longs, _index, _marks = views
+    times, keys, rows, _soundness = batch
+    row = rows[click]
+    own_time, last = times[click], longs[base // 2]
+    if last != 0 and own_time - last > layout[HORIZON]:
+        _renew(words, base, layout, free, used)
+        last = np.int64(0)
+    now = max(own_time, last)
+    new = last == 0
+    # A new record has nothing to forget, as if its newest click were this one.
+    moments = (float(own_time), float(now if new else last), float(now))
+    place = base + HEADER
+    if _windows(words, place, moments, layout, row) > 0:
+        used[LATE] += 1
+    place += RING_WORDS * layout[WINDOWS]
+    _velocities(floats, place, moments, layout, row)
+    place += layout[HALF_LIVES]
+    if layout[GAPS]:
+        _gap((words, floats), place, (*moments, new), layout, row)
+    if layout[SKETCHES]:
+        _sketches(state, base, moments, layout, keys, rows, click)
+    if layout[BURSTS]:
+        _bursts(words, base, layout, row)
+    longs[base // 2] = now
+
+
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def fold_block(
-    state: tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint16], NDArray[np.int32], NDArray[np.int64]],
-    views: tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]],
+    state: State,
+    views: tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]],
     layout: NDArray[np.int64],
-    times: NDArray[np.int64],
-    keys: NDArray[np.uint64],
-    rows: NDArray[np.float32],
+    batch: tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint8]],
     start: Whole,
 ) -> Whole:
     """Fold the clicks from `start` on into one block and write the block's columns of their rows.
 
-    Returns the first click not folded: less than their number where a pool of distinct counts ran out, and has to be
-    grown before the fold goes on from there.
+    Returns the first click not folded: less than their number where no record was free for it, or a pool of distinct
+    counts ran out; the fold goes on from there once there is room.
 
     Args:
         state: (records, tables, dense cells, free lists, used).
-        views: (records as float32, records as int64, index of pairs key and record).
+        views: (records as float32, records as int64, index of pairs key and record, marks of evicted keys).
         layout: the block's layout array.
-        times: microseconds UTC, in the order of the fold.
-        keys: the key matrix, (columns, clicks).
-        rows: (clicks, features), written in place.
+        batch: (times in microseconds UTC, key matrix (columns, clicks), rows (clicks, features), soundness).
         start: the first click to fold.
     """
-    words, tables, cells, free, used = state
-    floats, longs, index = views
-    stride = layout[STRIDE]
-    mine = keys[layout[KEY_ROW]]
-    clicks = len(times)
-    records = np.empty(clicks, np.int64)
-    mask = len(index) // 2 - 1
+    words, tables, cells, _free, used = state
+    index, marks = views[2], views[3]
+    times, keys, _rows, soundness = batch
+    stride, mine = layout[STRIDE], keys[layout[KEY_ROW]]
+    clicks, mask, room = len(times), len(index) // 2 - 1, len(words) // stride
+    records = np.empty(_AHEAD, np.int64)
     most_tables = len(tables) // TABLE_WORDS - layout[SKETCHES]
     most_dense = len(cells) // DENSE_WORDS - layout[SKETCHES]
-    for step in range(start, clicks + 2 * _AHEAD):
+    step = start
+    while step < clicks + 2 * _AHEAD:
         if step < clicks:
             prefetch(index, 2 * (np.int64(mine[step]) & mask))
+        click = step - 2 * _AHEAD
+        if click >= start:
+            if used[TABLES] - used[FREE_TABLES] > most_tables or used[DENSE] - used[FREE_DENSE] > most_dense:
+                return click
+            record = records[click & (_AHEAD - 1)]
+            if record < 0:
+                _null_row(layout, batch[2][click])
+            else:
+                _join(state, views, layout, batch, record * stride, click)
         near = step - _AHEAD
         if start <= near < clicks:
-            records[near] = -1
+            record = np.int64(-1)
             if mine[near] != 0:
-                records[near] = find(index, mine[near], used)
+                live = used[LIVE]
+                record = find(index, mine[near], used, room)
+                if record < 0:
+                    # Full: what was found before is folded first, so that batches of any size evict alike.
+                    clicks = near
+                elif record == live and len(marks) and take_mark(marks, mine[near], times[near], layout[HORIZON]):
+                    soundness[near] = max(soundness[near], np.uint8(_STATE_EVICTED))
                 for line in range(0, stride, 16):
-                    prefetch(words, records[near] * stride + line)
-        click = step - 2 * _AHEAD
-        if click < start:
-            continue
-        if used[TABLES] - used[FREE_TABLES] > most_tables or used[DENSE] - used[FREE_DENSE] > most_dense:
-            return click
-        if records[click] < 0:
-            _null_row(layout, rows, click)
-            continue
-        base = records[click] * stride
-        own_time, last = times[click], longs[base // 2]
-        if last != 0 and own_time - last > layout[HORIZON]:
-            _renew(words, base, layout, free, used)
-            last = np.int64(0)
-        now = max(own_time, last)
-        moments = (own_time, last, now)
-        place = base + HEADER
-        if _windows(words, place, moments, layout, rows, click) > 0:
-            words[base + 2] += np.uint32(1)
-            used[LATE] += 1
-        place += HOPS * layout[WINDOWS]
-        _velocities(floats, place, moments, layout, rows, click)
-        place += layout[HALF_LIVES]
-        if layout[GAPS]:
-            _gap(words, floats, place, moments, layout, rows, click)
-            place += 3
-        if layout[SKETCHES]:
-            _sketches(state, place, moments, layout, keys, rows, click)
-        longs[base // 2] = now
+                    prefetch(words, record * stride + line)
+            records[near & (_AHEAD - 1)] = record
+        step += 1
     return clicks
 
 

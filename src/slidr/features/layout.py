@@ -3,9 +3,7 @@
 A block holds the state of one entity kind. Its record is a run of 32-bit words:
 
     0-1   time of the entity's newest click, int64 microseconds (0: new)
-    2     late clicks not added
-    3     unused
-    then  a ring of HOPS counts for each window
+    then  for each window: its total, and a ring of HOPS counts
           a decayed count for each half-life, float32
           gaps seen, mean, variance of the gap (uint32, float32, float32), where a gap is asked for
           for each counted column: tier, slot, INLINE hashes, INLINE stamps
@@ -29,6 +27,7 @@ from slidr.clock import DAY
 from slidr.errors import FeatureError
 from slidr.features.catalogue import (
     HALF_LIVES_KEPT,
+    Burst,
     Catalogue,
     Clicks,
     Distinct,
@@ -46,9 +45,10 @@ INLINE = 8
 """Distinct values that a record holds itself, exactly."""
 MOST_UNITS = 256
 """Longest ring of a distinct count: its longest window over a sixth of its shortest."""
-HEADER = 4
+HEADER = 2
+RING_WORDS = 1 + HOPS
 # Places in the layout array; the variable part follows at BODY.
-STRIDE, HORIZON, KEY_ROW, WINDOWS, HALF_LIVES, GAPS, SKETCHES, BODY = range(8)
+STRIDE, HORIZON, KEY_ROW, WINDOWS, HALF_LIVES, GAPS, SKETCHES, BURSTS, BODY = range(9)
 SKETCH_WORDS = 2 + 2 * INLINE
 
 
@@ -112,7 +112,7 @@ class Layout(NamedTuple):
 @numba.njit(cache=True, error_model="numpy")
 def sketches_at(layout: NDArray[np.int64]) -> int:
     """Return the word of a record at which its first distinct count begins."""
-    return int(HEADER + HOPS * layout[WINDOWS] + layout[HALF_LIVES] + 3 * layout[GAPS])
+    return int(HEADER + RING_WORDS * layout[WINDOWS] + layout[HALF_LIVES] + 3 * layout[GAPS])
 
 
 def counted_rows(layout: NDArray[np.int64]) -> list[int]:
@@ -189,34 +189,41 @@ def _key_rows(catalogue: Catalogue, entities: list[Entity]) -> tuple[Entity, ...
 def _block(catalogue: Catalogue, entity: Entity, keys: tuple[Entity, ...], columns: dict[str, int]) -> Block:
     mine = [feature for feature in catalogue if feature.entity == entity]
     counts = [(duration(feature.window), feature.name) for feature in mine if isinstance(feature, Clicks)]
+    bursts = [feature for feature in mine if isinstance(feature, Burst)]
+    # A window that only a burst asks for is counted too, for no column of its own.
+    wanted = dict.fromkeys(duration(window) for burst in bursts for window in (burst.short, burst.long))
+    counts += [(span, "") for span in wanted if span not in dict(counts)]
+    ring_of = {span: ring for ring, (span, _) in enumerate(counts)}
     rates = [(duration(feature.half_life), feature.name) for feature in mine if isinstance(feature, Velocity)]
     gaps = {feature.statistic: feature.name for feature in mine if isinstance(feature, Gap)}
     sketches: dict[str, list[tuple[int, str]]] = {}
     for feature in mine:
         if isinstance(feature, Distinct):
             sketches.setdefault(feature.column, []).append((duration(feature.window), feature.name))
-    words = HEADER + HOPS * len(counts) + len(rates) + 3 * bool(gaps) + SKETCH_WORDS * len(sketches)
+    words = HEADER + RING_WORDS * len(counts) + len(rates) + 3 * bool(gaps) + SKETCH_WORDS * len(sketches)
     spans = [span for span, _ in counts] + [HALF_LIVES_KEPT * span for span, _ in rates]
     spans += [span for windows in sketches.values() for span, _ in windows]
     body: list[int] = []
     for span, name in counts:
-        body += [span // HOPS, columns[name]]
+        body += [span // HOPS, columns.get(name, -1)]
     for span, name in rates:
         body += [span, columns[name]]
     if gaps:
         body += [columns.get(gaps.get(statistic, ""), -1) for statistic in ("last", "mean", "variation")]
     for column, windows in sketches.items():
         body += _sketch(column, windows, keys, columns)
+    for burst in bursts:
+        body += [ring_of[duration(burst.short)], ring_of[duration(burst.long)], columns[burst.name]]
     head = [0] * BODY
     # Whole cache lines, so that a record never shares one with its neighbour.
     head[STRIDE] = -(-words // 16) * 16
     head[HORIZON] = max(spans, default=DAY)
     head[KEY_ROW] = keys.index(entity)
     head[WINDOWS], head[HALF_LIVES] = len(counts), len(rates)
-    head[GAPS], head[SKETCHES] = int(bool(gaps)), len(sketches)
+    head[GAPS], head[SKETCHES], head[BURSTS] = int(bool(gaps)), len(sketches), len(bursts)
     shape = (entity, head[HORIZON], [s for s, _ in counts], [s for s, _ in rates], bool(gaps))
     counted = [(column, [span for span, _ in windows]) for column, windows in sketches.items()]
-    key = hashlib.sha256(repr((1, shape, counted)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((2, shape, counted)).encode()).hexdigest()[:16]
     return Block(entity, np.array(head + body, np.int64), key)
 
 
