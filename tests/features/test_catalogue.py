@@ -17,6 +17,7 @@ from slidr.features.catalogue import (
     Gap,
     LoggedIn,
     Missing,
+    PeakDistinct,
     TimeOfClick,
     Velocity,
     catalogue_hash,
@@ -34,14 +35,15 @@ def with_added(*declarations: dict[str, Any]) -> Catalogue:
 
 
 def test_the_default_catalogue(catalogue: Catalogue) -> None:
-    """It has about sixty features or more over the five entities, each with a name and a meaning of its own."""
+    """It has about sixty features or more over the six entities, each with a name and a meaning of its own."""
     names = [feature.name for feature in catalogue]
     assert 60 <= len(names) == len(set(names))
     assert len({feature.meaning for feature in catalogue}) == len(names)
     entities = {feature.entity for feature in catalogue} - {()}
-    assert entities == {("user",), ("session",), ("ip",), ("ip", "user_agent"), ("network",)}
+    assert entities == {("user",), ("session",), ("ip",), ("ip", "user_agent"), ("network",), ("user", "campaign")}
     for name in ("clicks_user_10m", "clicks_ip_user_agent_24h", "velocity_session_1m", "gap_user_variation",
-                 "distinct_session_ip_1h", "hour_sin", "weekday_cos", "logged_in", "missing_user"):  # fmt: skip
+                 "distinct_session_ip_1h", "clicks_user_campaign_24h", "peak_distinct_user_ip_1h_30d", "hour_sin",
+                 "weekday_cos", "logged_in", "missing_user"):  # fmt: skip
         assert name in names
 
 
@@ -55,9 +57,17 @@ def test_every_kind_is_declared_by_default(catalogue: Catalogue) -> None:
 
 def test_windows_follow_the_settings() -> None:
     """Windows, half-lives and windows of distinct counts are those of the settings."""
-    settings = FeaturesSettings(windows=("5m", "2h"), half_lives=("3m",), distinct_windows=("2h",))
+    settings = FeaturesSettings(
+        windows=("5m", "2h"), half_lives=("3m",), distinct_windows=("2h",), campaign_windows=("3h",)
+    )
     names = {feature.name for feature in default_catalogue(settings)}
-    assert {"clicks_user_5m", "clicks_user_2h", "velocity_ip_3m", "distinct_ip_user_2h"} <= names
+    assert {
+        "clicks_user_5m",
+        "clicks_user_2h",
+        "velocity_ip_3m",
+        "distinct_ip_user_2h",
+        "clicks_user_campaign_3h",
+    } <= names
     assert not any(name.endswith(("_10m", "_24h")) for name in names)
 
 
@@ -70,6 +80,9 @@ def test_windows_follow_the_settings() -> None:
         ({"kind": "Gap", "by": "network", "statistic": "variation"}, Gap("network", "variation")),
         ({"kind": "Gap", "by": "network"}, Gap("network", "last")),
         ({"kind": "Distinct", "column": "user", "by": "session", "window": "1h"}, Distinct("user", "session", "1h")),
+        ({"kind": "PeakDistinct", "column": "user", "by": "network"}, PeakDistinct("user", "network", "1h", "30d")),
+        ({"kind": "Clicks", "by": "device", "window": "30d"}, Clicks("device", "30d")),
+        ({"kind": "Velocity", "by": "device", "half_life": "30h"}, Velocity("device", "30h")),
     ],
 )
 def test_settings_add_features(catalogue: Catalogue, declaration: dict[str, Any], feature: AnyFeature) -> None:
@@ -81,12 +94,13 @@ def test_settings_add_features(catalogue: Catalogue, declaration: dict[str, Any]
     ("declaration", "message"),
     [
         ({"kind": "Click", "by": "user", "window": "1h"}, "kind = 'Click' is not a feature; did you mean 'Clicks'"),
-        ({"by": "user"}, "kind = '' is not a feature; known: Clicks"),
+        ({"by": "user"}, "kind = '' is not a feature; known: Burst, Clicks"),
         ({"kind": "Clicks", "by": "user"}, "missing required field `window`"),
         ({"kind": "Clicks", "by": "user", "window": "1h", "per": 1}, "unknown field `per`"),
         ({"kind": "Clicks", "by": 5, "window": "1h"}, "by"),
-        ({"kind": "Clicks", "by": "user", "window": "1 hour"}, "'1 hour' is not a duration"),
-        ({"kind": "Velocity", "by": "user", "half_life": "0m"}, "'0m' is not a duration"),
+        ({"kind": "Clicks", "by": ["user", None], "window": "1h"}, "Expected `str`, got `null`"),
+        ({"kind": "Velocity", "by": "user", "half_life": 60}, "Expected `str`, got `int`"),
+        ({"kind": "PeakDistinct", "column": "user", "by": "ip", "days": 30}, "unknown field `days`"),
     ],
 )
 def test_what_cannot_be_added(declaration: dict[str, Any], message: str) -> None:
@@ -106,6 +120,28 @@ def test_what_cannot_be_added(declaration: dict[str, Any], message: str) -> None
         (Distinct("sesion", "ip", "1h"), "did you mean 'session'?"),
         (TimeOfClick("minute_sin"), "TimeOfClick: 'minute_sin' is unknown"),
         (Missing("devise"), "Missing: 'devise' is unknown"),
+        (Clicks(("ip", "user", "ip"), "1h"), "clicks_ip_user_ip_1h: `by` names 'ip' 2 times"),
+        (Clicks("", "1h"), "Clicks: '' is unknown"),
+        (Clicks("user", "1 hour"), "clicks_user_1 hour: window: '1 hour' is not a duration"),
+        (Clicks("user", "0s"), "clicks_user_0s: window: '0s' is not a duration; write a positive whole number"),
+        (Velocity("user", "0m"), "velocity_user_0m: half_life: '0m' is not a duration"),
+        (
+            Clicks("user", "31d"),
+            "'31d' is longer than 30d, since state is kept for 30d; shorten it, or look back further with the slow",
+        ),
+        (Distinct("ip", "user", "721h"), "window = '721h' is longer than 30d"),
+        (
+            Velocity("user", "31h"),
+            "half_life = '31h' is longer than 30h, since state is kept for 30d, for a rate is kept for 24",
+        ),
+        (Distinct("ip", ("user", "ip"), "1h"), "every click of the entity has the same 'ip'; count another column"),
+        (PeakDistinct("ip", "ip"), "every click of the entity has the same 'ip'"),
+        (PeakDistinct("cookie", "ip"), "PeakDistinct: 'cookie' is unknown"),
+        (PeakDistinct("user", ()), "`by` names no column"),
+        (PeakDistinct("user", "ip", window="2h"), "window = '2h' is not '1h'"),
+        (PeakDistinct("user", "ip", window="0h"), "window: '0h' is not a duration"),
+        (PeakDistinct("user", "ip", over="36h"), "over = '36h' is not a whole number of days up to 90d, such as '30d'"),
+        (PeakDistinct("user", "ip", over="91d"), "over = '91d' is not a whole number of days up to 90d"),
     ],
 )
 def test_what_cannot_be_computed(feature: AnyFeature, message: str) -> None:

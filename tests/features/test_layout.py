@@ -16,6 +16,7 @@ from slidr.features.catalogue import (
     Gap,
     LoggedIn,
     Missing,
+    PeakDistinct,
     TimeOfClick,
     Velocity,
     check_catalogue,
@@ -49,8 +50,10 @@ def test_columns_are_in_the_order_of_the_catalogue(catalogue: Catalogue, layout:
 
 
 def test_each_column_is_written_once(layout: Layout) -> None:
-    """Blocks, clock and missing flags together name each column of the row exactly once."""
+    """Blocks, clock, missing flags and slow features together name each column of the row exactly once."""
     columns = [column for column in layout.clock.tolist() if column >= 0] + layout.missing[:, 1].tolist()
+    columns += [slow.column_of_row for slow in layout.slow]
+    columns += [column.column_of_row for column in layout.slow]
     for block in layout.blocks:
         head, at = block.layout, BODY
         for _ in range(head[WINDOWS] + head[HALF_LIVES]):
@@ -66,6 +69,19 @@ def test_each_column_is_written_once(layout: Layout) -> None:
         columns += head[at + 2 :: 3].tolist()
         assert at + 3 * head[BURSTS] == len(head)
     assert sorted(columns) == list(range(len(layout.names)))
+
+
+def test_slow_features_have_no_state() -> None:
+    """They have keys and columns, but no block, nor do they change one."""
+    peaks = (PeakDistinct("campaign", "network"), PeakDistinct("user", ("ip", "device"), over="7d"))
+    layout = compiled(peaks[0], Clicks("ip", "1h"), peaks[1])
+    assert [block.key for block in layout.blocks] == [compiled(Clicks("ip", "1h")).blocks[0].key]
+    found = [
+        (column.column_of_row, layout.keys[column.key_row], layout.keys[column.counted_row]) for column in layout.slow
+    ]
+    assert found == [(0, ("network",), ("campaign",)), (2, ("ip", "device"), ("user",))]
+    assert [column.days for column in layout.slow] == [30, 7]
+    assert compiled(*peaks).blocks == ()
 
 
 def test_user_session_and_ip_lead_the_keys() -> None:

@@ -48,6 +48,9 @@ class SlowDay:
         day: the UTC day.
         layout: the catalogue whose slow features the table holds.
         fingerprint: of the secret key that hashed the identifiers.
+
+    Raises:
+        FeatureError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, day: date, layout: Layout, fingerprint: str) -> None:
@@ -55,10 +58,13 @@ class SlowDay:
         self._kinds: dict[Entity, list[SlowColumn]] = {}
         for column in layout.slow:
             self._kinds.setdefault(column.entity, []).append(column)
-        folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(f".{day.isoformat()}.*.part"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        self._part = Path(tempfile.mkdtemp(prefix=f".{day.isoformat()}.", suffix=".part", dir=folder))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for leftover in folder.glob(f".{day.isoformat()}.*.part"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            self._part = Path(tempfile.mkdtemp(prefix=f".{day.isoformat()}.", suffix=".part", dir=folder))
+        except OSError as fault:
+            raise self._fault(fault) from None
 
     def __enter__(self) -> Self:
         """Return itself."""
