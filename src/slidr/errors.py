@@ -6,6 +6,7 @@
     ├── TableError         a table whose columns do not fit (`column`, `row`, `value` where known)
     ├── SourceError        a log that cannot be read
     ├── FeatureError       the catalogue of features, or the state behind it
+    ├── StoreError         a server that keeps the features' state, and cannot be used
     ├── LabelError         labels that cannot be made: no purchases, or none mature
     ├── TrainingError      a network that cannot be fitted
     ├── CalibrationError   thresholds that cannot be set
@@ -56,6 +57,10 @@ class SourceError(SlidrError):
 
 class FeatureError(SlidrError):
     """The catalogue of features, or the state behind it, is not usable."""
+
+
+class StoreError(SlidrError):
+    """A server that keeps the state of the features cannot be used."""
 
 
 class LabelError(SlidrError):

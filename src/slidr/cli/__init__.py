@@ -18,6 +18,8 @@ _EXTRAS = {
     "onnx": "train",
     "cvxpy": "train",
     "scipy": "train",
+    "redis": "redis",
+    "hiredis": "redis",
     "jinja2": "report",
     "matplotlib": "report",
 }
@@ -47,6 +49,7 @@ COMMANDS = {
     "promote": Entry("serving", "Make a bundle the champion."),
     "decide": Entry("batch", "Decide the clicks of a day in batch."),
     "serve": Entry("serving", "Decide clicks over HTTP."),
+    "rotate-key": Entry("serving", "Let a new secret key follow the one in use."),
     "skew": Entry("skew", "Compare the rows that served with those of backfill."),
 }
 """Every command, in the order of the flow."""
@@ -70,7 +73,7 @@ class _Flow(click.Group):
             if extra is None:
                 raise
             raise MissingExtraError(f"slidr {cmd_name}", extra) from None
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -116,6 +116,12 @@ class RecentClicks:
         places = np.flatnonzero((self.table[::_FIELDS] != 0) & (self.table[2::_FIELDS] == self.used[1] - 1))
         return (int(self.table[_FIELDS * places[0]]), int(self.used[1]) - 1) if len(places) else None
 
+    def entries(self) -> list[tuple[int, int, int]]:
+        """Return keyed hash, time and sequence of the clicks of the last hour."""
+        held = self.table.reshape(-1, _FIELDS)
+        live = held[(held[:, 0] != 0) & (held[:, 1] >= self.used[2] - REPEAT_WINDOW)]
+        return list(zip(live[:, 0].view(np.uint64).tolist(), *live[:, 1:].T.tolist(), strict=True))
+
     def find(self, key: int) -> int | None:
         """Return the sequence that a click_id's keyed hash, its bits as int64, was last numbered with, or None."""
         mask = len(self.table) // _FIELDS - 1

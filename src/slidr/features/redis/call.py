@@ -1,0 +1,182 @@
+"""Call: clicks that go to Redis together, the entities that they touch, and the commands that say so."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slidr.clock import SECOND
+from slidr.features.clicks import ClickBatch
+from slidr.features.layout import KEY_ROW
+from slidr.features.recent import REPEAT_WINDOW
+from slidr.features.redis.nodes import LIBRARY, Command, tag
+from slidr.features.redis.values import Reader
+
+CLAIM_SECONDS = 2 * REPEAT_WINDOW // SECOND
+
+
+class Terms(NamedTuple):
+    """What every command to a partition says: where it goes, which data it means, and how long entities live (ms)."""
+
+    partition: int
+    epoch: str
+    expected: bytes
+    expiry: int
+
+
+class Entities:
+    """What clicks do to the entities of one block.
+
+    Attributes:
+        reader: of the block.
+        keys: keyed hash of each entity, uint64[m].
+        of: the place in `keys` of each click's entity, -1 where it has none, int64[n].
+        partitions: of each entity, int64[m].
+    """
+
+    def __init__(self, reader: Reader, clicks: ClickBatch, partitions: int) -> None:
+        self.reader = reader
+        own = clicks.keys[reader.block.layout[KEY_ROW]]
+        self.keys, self.of = np.unique(own, return_inverse=True)
+        if len(self.keys) and self.keys[0] == 0:
+            self.keys, self.of = self.keys[1:], self.of - 1
+        self.partitions = (self.keys % np.uint64(partitions)).astype(np.int64)
+        order = np.argsort(self.of, kind="stable")
+        self._order = order[np.searchsorted(self.of[order], 0) :]
+        self._counts = np.bincount(self.of[self._order], minlength=len(self.keys))
+        self._entries = reader.entries(clicks)
+
+    def chunks(self) -> list[bytes]:
+        """Return what is added to each entity: the number of its clicks, and their entries."""
+        return self._joined(self._entries, np.array(self._counts, np.uint32))
+
+    def wanted(self, sequences: NDArray[np.int64]) -> list[bytes]:
+        """Return each entity's clicks with their sequences, for the repair; the offset of each is zero."""
+        entries = self._entries.copy()
+        entries[:, 0] = 0
+        return self._joined(np.hstack([sequences.view(np.uint32).reshape(-1, 2), entries]), None)
+
+    def _joined(self, entries: NDArray[np.uint32], counts: NDArray[np.uint32] | None) -> list[bytes]:
+        size = 4 * entries.shape[1]
+        data, parts, at = entries[self._order].tobytes(), [], 0
+        heads = b"" if counts is None else counts.tobytes()
+        for entity, count in enumerate(self._counts.tolist()):
+            parts.append(heads[4 * entity : 4 * entity + 4] + data[at : at + count * size])
+            at += count * size
+        return parts
+
+
+class Call:
+    """Clicks that go to Redis together, none with the click_id of another, and what is known of them so far.
+
+    Attributes:
+        batch: the clicks.
+        token: tells this call's claims from those of others.
+        entities: what the clicks touch, block by block.
+        base: the first of the sequences taken for this call; -1 as long as there are none.
+        sequences: of the clicks, int64[n]; -1 as long as they are not known.
+        values: what each entity held after the call, block by block; empty as long as it is not known.
+        unheard: partitions whose entities have not answered.
+        tried: whether the clicks may have been added already.
+        repeats: whether the clicks are repeats, which are only read.
+    """
+
+    def __init__(self, batch: ClickBatch, readers: Sequence[Reader], partitions: int) -> None:
+        self.batch = batch
+        self.token = secrets.token_hex(4)
+        self.entities = [Entities(reader, batch, partitions) for reader in readers]
+        self.base = -1
+        self.sequences = np.full(len(batch), -1, np.int64)
+        self.values: list[list[bytes]] = [[b""] * len(entities.keys) for entities in self.entities]
+        self.unheard = {int(one) for entities in self.entities for one in np.unique(entities.partitions)}
+        self.tried = self.repeats = False
+
+    def hear(self, partition: int, values: Sequence[bytes]) -> None:
+        """Take the values of a partition's entities, in the order in which the command named them."""
+        at = 0
+        for held, entities in zip(self.values, self.entities, strict=True):
+            for place in np.flatnonzero(entities.partitions == partition).tolist():
+                held[place] = values[at]
+                at += 1
+        self.unheard.discard(partition)
+
+    def fold(self, terms: Terms) -> Command:
+        """Number, claim and add all at once, where there is one partition."""
+        partition, epoch, expected, expiry = terms
+        keys = [agreement_key(partition), counter_key(partition, epoch)]
+        keys += [*self._click_keys(terms, np.arange(len(self.batch))), *self._entity_keys(terms)]
+        about: list[str | bytes | int] = [expected, len(self.batch), CLAIM_SECONDS, expiry, self.token, ""]
+        return function("fold", keys, [*about, *self.batch.times.tolist(), *self._chunks(partition)])
+
+    def number(self, terms: Terms) -> Command:
+        """Take sequences for all clicks."""
+        keys = [agreement_key(terms.partition), counter_key(terms.partition, terms.epoch)]
+        return function("number", keys, [terms.expected, len(self.batch)])
+
+    def claim(self, terms: Terms, places: NDArray[np.int64]) -> Command:
+        """Claim the clicks of these places, whose home the partition is."""
+        partition, _, expected, _ = terms
+        keys = [agreement_key(partition), agreement_key(partition), *self._click_keys(terms, places)]
+        about: list[str | bytes | int] = [expected, len(places), CLAIM_SECONDS, "", self.token, self.base]
+        return function("claim", keys, [*about, *self.batch.times[places].tolist(), *places.tolist()])
+
+    def add(self, terms: Terms) -> Command:
+        """Add the clicks to their entities."""
+        keys = [agreement_key(terms.partition), *self._entity_keys(terms)]
+        return function("add", keys, [terms.expected, self.base, terms.expiry, *self._chunks(terms.partition)])
+
+    def repair(self, terms: Terms) -> Command:
+        """Add the clicks to those of their entities that do not have them."""
+        keys = [agreement_key(terms.partition), *self._entity_keys(terms)]
+        about: list[str | bytes | int] = [terms.expected, terms.expiry]
+        for one in self.entities:
+            for clicks in _lying(one.wanted(self.sequences), one.partitions, terms.partition):
+                about += [one.reader.entry, b"" if self.repeats else clicks]
+        return function("repair", keys, about)
+
+    def _click_keys(self, terms: Terms, places: NDArray[np.int64]) -> list[str]:
+        return [click_key(terms.partition, terms.epoch, key) for key in self.batch.ids[places].tolist()]
+
+    def _entity_keys(self, terms: Terms) -> list[str]:
+        partition, epoch, _, _ = terms
+        return [
+            entity_key(partition, epoch, one.reader.block.key, key)
+            for one in self.entities
+            for key in one.keys[one.partitions == partition].tolist()
+        ]
+
+    def _chunks(self, partition: int) -> list[bytes]:
+        return [chunk for one in self.entities for chunk in _lying(one.chunks(), one.partitions, partition)]
+
+
+def _lying(parts: list[bytes], partitions: NDArray[np.int64], partition: int) -> list[bytes]:
+    return [parts[place] for place in np.flatnonzero(partitions == partition).tolist()]
+
+
+def function(name: str, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Command:
+    """Return the command that calls a function of the library."""
+    return ("FCALL", f"{LIBRARY}_{name}", len(keys), *keys, *arguments)
+
+
+def agreement_key(partition: int) -> str:
+    """Return the key of a partition's agreement."""
+    return f"{tag(partition)}:agreement"
+
+
+def entity_key(partition: int, epoch: str, block: str, key: int) -> str:
+    """Return the key of an entity's value."""
+    return f"{tag(partition)}:{epoch}:{block}:{key:016x}"
+
+
+def click_key(partition: int, epoch: str, key: int) -> str:
+    """Return the key of a click's claim."""
+    return f"{tag(partition)}:{epoch}:click:{key:016x}"
+
+
+def counter_key(partition: int, epoch: str) -> str:
+    """Return the key of the counter of sequences."""
+    return f"{tag(partition)}:{epoch}:sequence"

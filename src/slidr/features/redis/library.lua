@@ -1,0 +1,179 @@
+#!lua name=slidr_1
+-- The library that slidr loads into Redis. Redis keeps records and clicks; it computes nothing of a feature.
+--
+-- An entity's value is a run of chunks, all numbers little-endian:
+--     where the entity was ever folded: through (int64), 0xFFFFFFFF (uint32), length (uint32), packed record
+--     for each call that appended clicks: base (int64), count (uint32), and for each click
+--         offset (uint32; base + offset is the click's sequence), time (int64, us), a uint32 for each counted column
+-- `through` is the highest sequence folded into the record. A click's claim is the text "sequence time token".
+--
+-- Every function compares the partition's agreement (keys[1]) with what the caller expects (args[1]) and does nothing
+-- but return it where they differ: a store that lost its data, or changed its blocks, folds no click.
+--
+-- While this file loads, Redis 7.0 has no `struct`, `string` or `math` yet: they are named inside the functions only.
+
+local HOUR = 3600000000
+local FOLDED = 4294967295
+local HEAD = 12
+
+local function disagreement(keys, args)
+  local held = redis.call('GET', keys[1]) or ''
+  if held ~= args[1] then return {'agreement', held} end
+end
+
+-- Returns the claims of clicks that were claimed within an hour of their time, '' for the others; nil where all are new.
+local function known(keys, args, clicks)
+  local claims, found = redis.call('MGET', unpack(keys, 3, 2 + clicks)), false
+  for click = 1, clicks do
+    local claim = claims[click] or ''
+    if claim ~= '' then
+      local time = tonumber(string.match(claim, ' (-?%d+) '))
+      if math.abs(time - tonumber(args[6 + click])) > HOUR then claim = '' end
+    end
+    claims[click] = claim
+    found = found or claim ~= ''
+  end
+  if found then return claims end
+end
+
+-- Appends chunks to entities, lets them live on, and returns their values.
+-- from: place of the first entity in keys; its chunk stands at args[from + shift]
+local function append(keys, args, from, shift, base, expiry)
+  local head, values = struct.pack('<i8', base), {}
+  for place = from, #keys do
+    redis.call('APPEND', keys[place], head .. args[place + shift])
+    values[#values + 1] = redis.call('GETEX', keys[place], 'PX', expiry)
+  end
+  return {'folded', base, values}
+end
+
+-- One partition, all at once: claims a sequence for every click and appends the clicks to their entities.
+-- keys: agreement, counter, one for each click, one for each entity
+-- args: agreement, number of clicks, expiry of claims (s), expiry of entities (ms), token, unused, time of each click,
+--       count and entries of each entity's chunk
+-- returns 'folded', base, values; or, with nothing changed, 'known', claims
+local function fold(keys, args)
+  local refused = disagreement(keys, args)
+  if refused then return refused end
+  local clicks = tonumber(args[2])
+  local claims = known(keys, args, clicks)
+  if claims then return {'known', claims} end
+  local base = redis.call('INCRBY', keys[2], clicks) - clicks
+  for click = 1, clicks do
+    local claim = string.format('%.0f %s %s', base + click - 1, args[6 + click], args[5])
+    redis.call('SET', keys[2 + click], claim, 'EX', args[3])
+  end
+  return append(keys, args, 3 + clicks, 4, base, args[4])
+end
+
+-- Several partitions, first step: takes sequences from the counter.
+-- keys: agreement, counter; args: agreement, number of clicks; returns 'numbered', base
+local function number(keys, args)
+  return disagreement(keys, args) or {'numbered', redis.call('INCRBY', keys[2], args[2]) - args[2]}
+end
+
+-- Second step: claims those clicks that nobody has claimed.
+-- keys: agreement, unused, one for each click
+-- args: agreement, number of clicks, expiry of claims (s), unused, token, base, time of each click, offset of each
+-- returns 'claimed', the claims of others, '' where the click is the caller's
+local function claim(keys, args)
+  local refused = disagreement(keys, args)
+  if refused then return refused end
+  local clicks, claims = tonumber(args[2]), {}
+  local others = known(keys, args, clicks) or {}
+  for click = 1, clicks do
+    claims[click] = others[click] or ''
+    if claims[click] == '' then
+      local sequence = tonumber(args[6]) + tonumber(args[6 + clicks + click])
+      local words = string.format('%.0f %s %s', sequence, args[6 + click], args[5])
+      redis.call('SET', keys[2 + click], words, 'EX', args[3])
+    end
+  end
+  return {'claimed', claims}
+end
+
+-- Third step: appends clicks to entities.
+-- keys: agreement, one for each entity; args: agreement, base, expiry (ms), count and entries of each chunk
+-- returns 'folded', base, values
+local function add(keys, args)
+  return disagreement(keys, args) or append(keys, args, 2, 2, tonumber(args[2]), args[3])
+end
+
+-- Returns the sequences that a value holds as clicks, and the highest one folded into its record.
+local function sequences(value, size)
+  local held, through, at = {}, -1, 1
+  while at <= #value do
+    local base, count = struct.unpack('<i8I4', value, at)
+    at = at + HEAD
+    if count == FOLDED then
+      through = base
+      at = at + 4 + struct.unpack('<I4', value, at)
+    else
+      for _ = 1, count do
+        held[base + struct.unpack('<I4', value, at)] = true
+        at = at + size
+      end
+    end
+  end
+  return held, through
+end
+
+-- Appends clicks that an earlier call may have appended already: those only that are not there.
+-- keys: agreement, one for each entity
+-- args: agreement, expiry (ms), then for each entity the size of an entry and its clicks: sequence (int64) and entry
+-- returns 'folded', values
+local function repair(keys, args)
+  local refused = disagreement(keys, args)
+  if refused then return refused end
+  local values = {}
+  for place = 2, #keys do
+    local size, wanted = tonumber(args[2 * place - 1]), args[2 * place]
+    local held, through = sequences(redis.call('GET', keys[place]) or '', size)
+    for at = 1, #wanted, 8 + size do
+      local sequence = struct.unpack('<i8', wanted, at)
+      if sequence > through and not held[sequence] then
+        local chunk = struct.pack('<i8I4', sequence, 1) .. string.sub(wanted, at + 8, at + 7 + size)
+        redis.call('APPEND', keys[place], chunk)
+      end
+    end
+    values[#values + 1] = redis.call('GETEX', keys[place], 'PX', args[2]) or ''
+  end
+  return {'folded', values}
+end
+
+-- Puts a record in the place of the chunks that were folded into it, unless another caller did so before.
+-- keys: agreement, one for each entity
+-- args: agreement, expiry (ms), then for each entity the bytes folded, the first twelve of them, and the record's chunk
+-- returns 'replaced', number of entities
+local function replace(keys, args)
+  local refused = disagreement(keys, args)
+  if refused then return refused end
+  local replaced = 0
+  for place = 2, #keys do
+    local length, head, chunk = tonumber(args[3 * place - 3]), args[3 * place - 2], args[3 * place - 1]
+    local value = redis.call('GET', keys[place])
+    if value and #value >= length and string.sub(value, 1, HEAD) == head then
+      redis.call('SET', keys[place], chunk .. string.sub(value, length + 1), 'PX', args[2])
+      replaced = replaced + 1
+    end
+  end
+  return {'replaced', replaced}
+end
+
+-- Changes the agreement of a partition, unless another caller did so before; returns the one that holds then.
+-- keys: agreement
+-- args: the one expected, the one wanted
+local function agree(keys, args)
+  local refused = disagreement(keys, args)
+  if refused then return refused[2] end
+  redis.call('SET', keys[1], args[2])
+  return args[2]
+end
+
+redis.register_function('slidr_1_fold', fold)
+redis.register_function('slidr_1_number', number)
+redis.register_function('slidr_1_claim', claim)
+redis.register_function('slidr_1_add', add)
+redis.register_function('slidr_1_repair', repair)
+redis.register_function('slidr_1_replace', replace)
+redis.register_function('slidr_1_agree', agree)

@@ -1,0 +1,363 @@
+"""The Redis store: one state of the features for any number of processes.
+
+A batch costs one call for each partition that it touches, pipelined by server. With one partition that call is all
+there is: it numbers the clicks, adds them to their entities and returns what those hold, atomically, so the sequence is
+the order of the fold. With several, sequences are taken first, then the clicks are claimed, then they are added: each
+entity is atomic, and clicks that two processes add to one entity in the same moment may be folded in another order than
+that of their sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slidr.errors import StoreError
+from slidr.features.clicks import ClickBatch
+from slidr.features.fold import fold_click
+from slidr.features.layout import HORIZON, Layout
+from slidr.features.redis.agreement import Agreement, read_agreement
+from slidr.features.redis.call import Call, Terms, agreement_key, entity_key, function
+from slidr.features.redis.nodes import Command, Identity, Nodes
+from slidr.features.redis.values import HEAD, Reader
+from slidr.features.slow import SlowTables, fill_slow
+from slidr.features.store import Folded, Soundness
+
+MOST = 128
+"""Clicks in one call: Redis does nothing else while it adds them, for about three milliseconds."""
+_ATTEMPTS = 3
+_MOST_REPLACED = 64
+"""Records put back with one call."""
+
+
+class RedisStore:
+    """The store of any number of processes.
+
+    Args:
+        layout: the compiled catalogue, or the union of several.
+        urls: addresses of the servers, see `Nodes`.
+        partitions: parts that the entities are spread over: one for one server, for a cluster about four a server.
+        timeout: seconds that an answer may take; the row of a click whose answer does not come is not sound.
+        slow: where the slow features are looked up; where None, they are not known.
+
+    Attributes:
+        failovers: how often a replica took over while this process was at work.
+        fault: why the last clicks were not folded; empty once they are again.
+
+    Raises:
+        StoreError: a server cannot be used; the message says why.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        urls: Sequence[str],
+        *,
+        partitions: int = 1,
+        timeout: float = 0.05,
+        slow: SlowTables | None = None,
+    ) -> None:
+        self.layout = layout
+        self.partitions = partitions
+        self.slow = slow
+        self.failovers = 0
+        self.fault = ""
+        self.nodes = Nodes(urls, partitions, timeout)
+        self.nodes.connect()
+        self._readers = tuple(Reader(block, len(layout.names)) for block in layout.blocks)
+        self._horizons = np.array([block.layout[HORIZON] for block in layout.blocks], np.int64)
+        # At least two horizons, as event time and the server's may differ; every touch begins it anew.
+        self._expiry = 2 * layout.horizon // 1000
+        self._epoch = ""
+        self._generation = -1
+        self._settled = [False] * partitions
+        self._expected = [b""] * partitions
+        self._agreed: list[Agreement | None] = [None] * partitions
+        self._served: list[Identity | None] = [None] * partitions
+        self._heavy: list[dict[str, tuple[int, bytes, bytes]]] = [{} for _ in range(partitions)]
+
+    def fold(self, clicks: ClickBatch) -> Folded:
+        """Fold clicks in the order given; a row that cannot be trusted is marked, and nothing is raised."""
+        folded = self.fold_by_block(clicks)
+        return folded._replace(soundness=folded.soundness.max(axis=0, initial=0))
+
+    def fold_by_block(self, clicks: ClickBatch) -> Folded:
+        """Fold clicks, and tell the soundness of every block by itself: uint8[blocks, n]."""
+        count = len(clicks)
+        folded = Folded(
+            np.zeros((count, len(self.layout.names)), np.float32),
+            np.full(count, -1, np.int64),
+            np.zeros(count, np.bool_),
+            np.zeros((len(self._readers), count), np.uint8),
+        )
+        for places in _without_twins(clicks.ids):
+            self._fold(clicks, places, folded)
+        layout = self.layout
+        fold_click(layout.clock, layout.missing, clicks.times, clicks.logged_in, clicks.keys, folded.rows)
+        fill_slow(self.slow, layout, clicks, folded.rows)
+        folded.rows[folded.repeats & folded.soundness.any(axis=0)] = 0
+        folded.soundness[:, folded.repeats] = Soundness.SOUND
+        return folded
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.nodes.close()
+
+    def _fold(self, clicks: ClickBatch, places: NDArray[np.int64], folded: Folded) -> None:
+        """Fold clicks of which none has the click_id of another."""
+        call = Call(clicks.take(places), self._readers, self.partitions)
+        for _ in range(_ATTEMPTS):
+            try:
+                if not self._agree(call):
+                    folded.soundness[:, places] = Soundness.STATE_COLD
+                    return
+                others = self._number(call)
+                if (others >= 0).any():
+                    self._part(clicks, places, (call.sequences, others), folded)
+                    return
+                self._add(call)
+                break
+            except StoreError as fault:
+                self.fault = str(fault)
+        self._finish(call, places, folded)
+
+    def _part(
+        self,
+        clicks: ClickBatch,
+        places: NDArray[np.int64],
+        sequences: tuple[NDArray[np.int64], NDArray[np.int64]],
+        folded: Folded,
+    ) -> None:
+        """Fold clicks of which others have claimed some: those are repeats, and are read again."""
+        own, others = sequences
+        repeats, rest = others >= 0, others < 0
+        folded.repeats[places[repeats]] = True
+        self._repair(clicks, places[repeats], others[repeats], folded, repeats=True)
+        if rest.any() and (own[rest] >= 0).all():
+            self._repair(clicks, places[rest], own[rest], folded)
+        elif rest.any():
+            self._fold(clicks, places[rest], folded)
+
+    def _repair(
+        self,
+        clicks: ClickBatch,
+        places: NDArray[np.int64],
+        sequences: NDArray[np.int64],
+        folded: Folded,
+        *,
+        repeats: bool = False,
+    ) -> None:
+        """Read what clicks with these sequences read when they were folded, and add them where they are missing.
+
+        A repeat is never added: who repeats a click_id may give it other entities.
+        """
+        call = Call(clicks.take(places), self._readers, self.partitions)
+        call.sequences, call.tried, call.repeats = sequences, True, repeats
+        for _ in range(_ATTEMPTS):
+            try:
+                if not self._agree(call):
+                    break
+                self._add(call)
+                break
+            except StoreError as fault:
+                self.fault = str(fault)
+        self._finish(call, places, folded)
+
+    def _number(self, call: Call) -> NDArray[np.int64]:
+        """Give the clicks their sequences; returns those that other calls had claimed before, -1 for the others.
+
+        Where there is one partition, this adds the clicks too.
+
+        Raises:
+            StoreError: a partition did not answer, or there is another agreement.
+        """
+        others = np.full(len(call.batch), -1, np.int64)
+        if (call.sequences >= 0).all():
+            return others
+        if self.partitions == 1:
+            answer = self._whole(self._run({0: call.fold(self._terms(0))}))[0]
+            if answer[0] == b"known":
+                self._take_claims(call, answer[1], np.arange(len(others)), others)
+            else:
+                call.sequences = int(answer[1]) + np.arange(len(others))
+                call.hear(0, answer[2])
+            return others
+        if call.base < 0:
+            call.base = int(self._whole(self._run({0: call.number(self._terms(0))}))[0][1])
+        homes = (call.batch.ids % np.uint64(self.partitions)).astype(np.int64)
+        mine = {home: np.flatnonzero(homes == home) for home in np.unique(homes).tolist()}
+        commands = {home: call.claim(self._terms(home), places) for home, places in mine.items()}
+        call.sequences = call.base + np.arange(len(others))
+        try:
+            for home, answer in self._whole(self._run(commands)).items():
+                self._take_claims(call, answer[1], mine[home], others)
+        except StoreError:
+            call.sequences[:] = -1
+            raise
+        call.sequences[others >= 0] = -1
+        return others
+
+    @staticmethod
+    def _take_claims(call: Call, claims: Sequence[bytes], places: NDArray[np.int64], others: NDArray[np.int64]) -> None:
+        """Write the sequences that others claimed, and take over what this call had claimed before."""
+        for place, claim in zip(places.tolist(), claims, strict=True):
+            if claim:
+                sequence, _, token = claim.decode().split()
+                (call.sequences if token == call.token else others)[place] = int(sequence)
+                call.tried |= token == call.token
+
+    def _add(self, call: Call) -> None:
+        """Add the clicks to the entities of those partitions that have not answered, and never twice.
+
+        Raises:
+            StoreError: a partition did not answer, or there is another agreement.
+        """
+        commands = {
+            partition: (call.repair if call.tried else call.add)(self._terms(partition))
+            for partition in sorted(call.unheard)
+        }
+        call.tried = True
+        answers = self._run(commands)
+        for partition, answer in answers.items():
+            if not isinstance(answer, StoreError):
+                call.hear(partition, answer[-1])
+        self._whole(answers)
+
+    def _run(self, commands: dict[int, Command]) -> dict[int, list[Any] | StoreError]:
+        """Send one command to each partition, behind the records that it should put back."""
+        sent = {}
+        for partition, command in commands.items():
+            heavy = self._heavy[partition]
+            names = list(heavy)[:_MOST_REPLACED]
+            parts = [part for name in names for part in heavy.pop(name)]
+            about = [self._expected[partition], self._expiry, *parts]
+            replace = [function("replace", [agreement_key(partition), *names], about)] if names else []
+            sent[partition] = [*replace, command]
+        answers: dict[int, list[Any] | StoreError] = {}
+        for partition, answer in self.nodes.run(sent).items():
+            if not isinstance(answer, StoreError) and answer[-1][0] == b"agreement":
+                self._settled[partition] = False
+                answers[partition] = StoreError(f"partition {partition} of redis holds another state than before")
+            else:
+                answers[partition] = answer if isinstance(answer, StoreError) else answer[-1]
+        return answers
+
+    @staticmethod
+    def _whole(answers: dict[int, list[Any] | StoreError]) -> dict[int, list[Any]]:
+        """Return the answers if every partition gave one.
+
+        Raises:
+            StoreError: the first fault.
+        """
+        good: dict[int, list[Any]] = {}
+        for partition, answer in answers.items():
+            if isinstance(answer, StoreError):
+                raise answer
+            good[partition] = answer
+        return good
+
+    def _terms(self, partition: int) -> Terms:
+        return Terms(partition, self._epoch, self._expected[partition], self._expiry)
+
+    def _finish(self, call: Call, places: NDArray[np.int64], folded: Folded) -> None:
+        """Fold what the entities hold, write the rows, and note whose record should be packed again."""
+        folded.sequences[places] = call.sequences
+        sequences = call.sequences
+        for number, (entities, values) in enumerate(zip(call.entities, call.values, strict=True)):
+            reader = entities.reader
+            read = reader.read(entities.keys, values, sequences, entities.of)
+            folded.rows[places[:, None], reader.columns] = read.rows
+            soundness = np.where(read.found, np.uint8(Soundness.SOUND), np.uint8(Soundness.STORE_UNAVAILABLE))
+            since = max(agreed.blocks[reader.block.key] for agreed in self._agreed if agreed is not None)
+            if since:
+                young = call.batch.times < since + self._horizons[number]
+                soundness[young & (soundness == Soundness.SOUND)] = Soundness.STATE_COLD
+            folded.soundness[number, places] = soundness
+            keys = entities.keys[read.heavy].tolist()
+            homes = entities.partitions[read.heavy].tolist()
+            for entity, key, home in zip(read.heavy.tolist(), keys, homes, strict=True):
+                value = values[entity]
+                name = entity_key(home, self._epoch, reader.block.key, key)
+                self._heavy[home][name] = (len(value), value[: 4 * HEAD], reader.packed(entity))
+
+    def _agree(self, call: Call) -> bool:
+        """Make sure of the agreement on every partition; False where the state of any is lost or was never there.
+
+        Raises:
+            StoreError: a server cannot be used, or the state is spread over another number of partitions.
+        """
+        if all(self._settled) and self._generation == self.nodes.generation:
+            return True
+        self.nodes.connect()
+        newest = int(call.batch.times.max(initial=0))
+        for partition in range(self.partitions):
+            identity = self.nodes.identity(partition)
+            if not self._settled[partition] or self._served[partition] != identity:
+                self._settled[partition] = self._settle(partition, identity, newest)
+        epochs = {agreed.epoch for agreed in self._agreed if agreed is not None}
+        if not all(self._settled) or len(epochs) != 1:
+            self._settled = [False] * self.partitions
+            return False
+        (self._epoch,) = epochs
+        self._generation = self.nodes.generation
+        return True
+
+    def _settle(self, partition: int, identity: Identity, newest: int) -> bool:
+        """Agree on a partition with those who share it; False where its state is lost or was never there."""
+        key = agreement_key(partition)
+        for _ in range(_ATTEMPTS):
+            held = self._whole_answer(partition, ("GET", key))
+            if not held:
+                return False
+            agreed = read_agreement(held)
+            if agreed.partitions != self.partitions:
+                raise StoreError(
+                    f"redis holds the state in {agreed.partitions} partitions, and this process was set to"
+                    f" {self.partitions}; set the same number, or run `slidr seed` again"
+                )
+            wanted = self._wanted(partition, agreed, identity, newest)
+            if wanted is None:
+                return False
+            text = wanted.encoded()
+            if text == held or self._whole_answer(partition, function("agree", [key], [held, text])) == text:
+                self._agreed[partition], self._expected[partition] = wanted, text
+                self._served[partition] = identity
+                return True
+        raise StoreError(f"the processes that share partition {partition} of redis do not agree on its blocks")
+
+    def _whole_answer(self, partition: int, command: Command) -> Any:
+        answer = self.nodes.run({partition: [command]})[partition]
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer[0]
+
+    def _wanted(self, partition: int, held: Agreement, identity: Identity, newest: int) -> Agreement | None:
+        """Return what this process needs to be agreed on, or None where the server may have lost data."""
+        run, before, served = held.run, self._agreed[partition], self._served[partition]
+        if held.run != identity.run:
+            took_over = served is not None and served.address != identity.address
+            if not took_over or before is None or before.epoch != held.epoch:
+                self.fault = f"redis at {identity.address[0]}:{identity.address[1]} started anew; run `slidr seed`"
+                return None
+            # A replica: it has all that its master sent, which is all but the last moments.
+            run = identity.run
+            self.failovers += 1
+        # A block that this process does not add to falls behind; one that nobody added to starts now.
+        blocks = {reader.block.key: held.blocks.get(reader.block.key, max(newest, 1)) for reader in self._readers}
+        return Agreement(held.epoch, run, held.partitions, blocks)
+
+
+def _without_twins(ids: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+    """Yield places of clicks, in order, so many at once that no click_id is among them twice."""
+    start = 0
+    while start < len(ids):
+        part = ids[start : start + MOST]
+        _, first = np.unique(part, return_index=True)
+        if len(first) < len(part):
+            again = np.setdiff1d(np.arange(len(part)), first)
+            part = part[: again[0]]
+        yield np.arange(start, start + len(part))
+        start += len(part)
