@@ -14,7 +14,9 @@ from slidr.bundle import read_bundle
 from slidr.cli.options import Outcome, account, printed, settings_option
 from slidr.clock import SECOND, SystemClock
 from slidr.decide import check_serves, read_champion
-from slidr.features.keys import Pseudonymiser, read_secret
+from slidr.features.catalogue import default_catalogue
+from slidr.features.keys import read_secrets, rotate_secret
+from slidr.features.layout import compile_catalogue
 from slidr.registry import Registry
 from slidr.rules import prepare_rules
 from slidr.service.lifecycle import Parts
@@ -87,8 +89,9 @@ def serve(settings: Settings, host: str | None, port: int | None, state: str | N
         ),
     )
     bundle = read_champion(settings.storage.registry, Path(settings.storage.bundles))
-    pseudonymiser = Pseudonymiser(read_secret(Path(settings.storage.key_file)))
-    parts = Parts(settings, bundle, pseudonymiser, prepare_rules(settings.rules))
+    ring = read_secrets(Path(settings.storage.key_file))
+    pseudonymiser = ring.at(SystemClock().now(), compile_catalogue(bundle.catalogue).horizon)
+    parts = Parts(settings, bundle, pseudonymiser, prepare_rules(settings.rules), ring=ring)
 
     def announce(state: str, url: str) -> None:
         # One line each on the standard output, so that who started the service can wait for it.
@@ -96,6 +99,29 @@ def serve(settings: Settings, host: str | None, port: int | None, state: str | N
         sys.stdout.flush()
 
     serve_parts(parts, announce=announce)
+
+
+@click.command("rotate-key", short_help="Let a new secret key follow the one in use.")
+@settings_option
+@printed
+def rotate_key(settings: Settings) -> Outcome:
+    """Add a new secret key to the key file, with which clicks are hashed too from now on.
+
+    Restart the services afterwards, all of one key file at once, and run `slidr backfill`. The new key serves once its
+    state is as old as the longest window; bundles made with the old one go on serving.
+    """
+    path = Path(settings.storage.key_file)
+    horizon = compile_catalogue(default_catalogue(settings.features)).horizon
+    now = SystemClock().now()
+    ring = rotate_secret(path, now=now, horizon=horizon)
+    serves = ring.changes(now, horizon)
+    at = datetime.fromtimestamp((serves or now) / SECOND, UTC).isoformat(timespec="seconds")
+    fingerprint = ring.newest.fingerprint
+    return Outcome(
+        f"{path} has a new secret key, {fingerprint}: restart the services now, then run `slidr backfill`; it serves"
+        f" from {at}",
+        {"fingerprint": fingerprint, "serves_from": at},
+    )
 
 
 def _absolute(path: str | None) -> str | None:

@@ -13,7 +13,7 @@ from slidr import extensions
 from slidr.clock import DAY, HOUR, Clock, midnight
 from slidr.errors import LabelError
 from slidr.features.catalogue import Catalogue, default_catalogue
-from slidr.features.keys import Pseudonymiser, read_secret
+from slidr.features.keys import Pseudonymiser, read_secrets
 from slidr.lake.delta import Lake
 from slidr.settings import Settings, duration
 from slidr.tables import CLICKS
@@ -48,7 +48,7 @@ class Run:
     @property
     def pseudonymiser(self) -> Pseudonymiser:
         """Hashes identifiers with the secret key of the settings."""
-        return Pseudonymiser(read_secret(Path(self.settings.storage.key_file)))
+        return read_secrets(Path(self.settings.storage.key_file)).newest
 
     @property
     def catalogue(self) -> Catalogue:

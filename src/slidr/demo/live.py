@@ -20,7 +20,7 @@ from slidr.daily.batch import decide_table
 from slidr.decide import Decider, read_champion
 from slidr.errors import ServiceError
 from slidr.features.clicks import Click
-from slidr.features.keys import Pseudonymiser, read_secret
+from slidr.features.keys import read_secrets
 from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Entry, Journal
@@ -116,7 +116,7 @@ def compare(
     A decision differs where verdict, reasons, slice, score, threshold, sequence or any feature of the row does.
     """
     bundle = read_champion(settings.storage.registry, Path(settings.storage.bundles))
-    pseudonymiser = Pseudonymiser(read_secret(Path(settings.storage.key_file)))
+    pseudonymiser = read_secrets(Path(settings.storage.key_file)).newest
     store = EmbeddedStore(compile_catalogue(bundle.catalogue))
     store.restore(before, fingerprint=pseudonymiser.fingerprint)
     decider = Decider(bundle, store, pseudonymiser, prepare_rules(settings.rules))

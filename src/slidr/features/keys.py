@@ -188,6 +188,16 @@ class KeyRing(NamedTuple):
         """Hashes with the newest key, which backfill uses, so that what it makes lasts longest."""
         return Pseudonymiser(self.keys[-1].secret, known=self._known)
 
+    @property
+    def oldest(self) -> Pseudonymiser:
+        """Hashes with the oldest key."""
+        return Pseudonymiser(self.keys[0].secret, known=self._known)
+
+    def changes(self, now: int, horizon: int) -> int | None:
+        """Return when after `now` the outcome of `at` next changes, microseconds UTC; None for never."""
+        times = (time for key in self.keys[1:] for time in (key.since, key.since + horizon + _MARGIN))
+        return min((time for time in times if time > now), default=None)
+
     def at(self, now: int, horizon: int) -> Pseudonymiser:
         """Return what hashes at a time: with the key that serves, and beside it with the next one, where there is one.
 
@@ -207,8 +217,10 @@ class KeyRing(NamedTuple):
                 )
         serving = max(place for place, key in enumerate(self.keys) if place == 0 or key.since + overlap <= now)
         following = self.keys[serving + 1 : serving + 2]
-        beside = Pseudonymiser(following[0].secret) if following and following[0].since <= now else None
-        return Pseudonymiser(self.keys[serving].secret, beside=beside, known=self._known)
+        known = self._known
+        begun = bool(following) and following[0].since <= now
+        beside = Pseudonymiser(following[0].secret, known=known) if begun else None
+        return Pseudonymiser(self.keys[serving].secret, beside=beside, known=known)
 
     def of(self, fingerprint: str) -> Pseudonymiser | None:
         """Return what hashes with the key of a fingerprint alone, or None where it is not on the ring."""

@@ -170,6 +170,11 @@ class EmbeddedStore:
         )
         self.since |= dict.fromkeys(keys, since)
 
+    def empty(self) -> EmbeddedStore:
+        """Return a store of the same layout and sizes that has folded nothing, and knows no slow features."""
+        entities, most = self._sizes
+        return EmbeddedStore(self.layout, entities, most=most)
+
     def accompany(self, beside: EmbeddedStore | None) -> None:
         """Let the store of the next secret key fold what this one folds; where it has missed clicks it starts cold."""
         if beside is not None and beside.sequence != self.sequence:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,23 +15,25 @@ from slidr.bundle import Bundle
 from slidr.clock import Clock, SystemClock
 from slidr.decide import Decider
 from slidr.errors import SlidrError
-from slidr.features.distinct import LIVE
-from slidr.features.keys import Pseudonymiser
-from slidr.features.layout import compile_catalogue
+from slidr.features.keys import KeyRing, Pseudonymiser
+from slidr.features.layout import Layout, compile_catalogue
+from slidr.features.slow import SlowTables
+from slidr.features.snapshot import Snapshot
 from slidr.features.store import EmbeddedStore
 from slidr.journal import BundleNames, Entry, Journal
 from slidr.rules import ListRule
 from slidr.service.batching import Answer, Batcher, UnavailableError
 from slidr.service.door import Admitted, Door
 from slidr.service.metrics import Metrics
-from slidr.service.recovery import recover
+from slidr.service.state_files import StateFiles, snapshots_of
 from slidr.service.warming import warm_up
-from slidr.settings import Settings
+from slidr.settings import Settings, duration
 
 _TICK = 0.25  # seconds between two looks at what can be done while no request waits
 _FEW, _MANY = 1_000, 50_000  # journalled entries worth a checkpoint when idle, and under load
 _LONGEST_LOG = 1 << 28  # bytes of write-ahead log after which a checkpoint may hold requests up
-_LONG_TAIL = 100_000  # clicks folded again at a start, after which a snapshot saves the next start the work
+_LONG_TAIL = 100_000  # clicks behind the snapshot that make a new one worth it, when idle: the next start folds less
+_BUSY = 10  # times as many of them under load
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between attempts to restore; the last one repeats
 _log = logging.getLogger("slidr.service")
 
@@ -46,6 +47,7 @@ class Parts(NamedTuple):
         pseudonymiser: hashes identifiers with the key that the bundle was made with.
         rules: list rules.
         root: where the relative paths of the settings start.
+        ring: the secret keys that the pseudonymiser's is one of; None where keys do not rotate.
     """
 
     settings: Settings
@@ -53,6 +55,7 @@ class Parts(NamedTuple):
     pseudonymiser: Pseudonymiser
     rules: Sequence[ListRule] = ()
     root: Path = Path()
+    ring: KeyRing | None = None
 
 
 class Service:
@@ -80,7 +83,19 @@ class Service:
         self._tasks: set[asyncio.Task[None]] = set()
         self._checkpointing = False
         self._seen_batches = -1
-        self.metrics.watch(queue=lambda: self._batcher.waiting if self._batcher else 0, entities=self._entities)
+        self._snapshotted = 0
+        self._keys_change: int | None = None
+        self._files = StateFiles(self.snapshot_path, parts.root / parts.settings.storage.seed, parts.ring)
+        self.metrics.watch(
+            queue=lambda: self._batcher.waiting if self._batcher else 0,
+            entities=lambda: store.live if (store := self._store) else 0,
+            evicted=lambda: store.evicted if (store := self._store) else 0,
+        )
+
+    @property
+    def _store(self) -> EmbeddedStore | None:
+        store = self._batcher.decider.store if self._batcher else None
+        return store if isinstance(store, EmbeddedStore) else None
 
     @property
     def journal_path(self) -> Path:
@@ -154,46 +169,52 @@ class Service:
         batcher = self._batcher
         if batcher is None:
             raise self._unavailable()
-        key = int(self.parts.pseudonymiser.texts([click_id]).view("int64")[0])
-        store = batcher.decider.store
-        sequence = store.recent.find(key) if isinstance(store, EmbeddedStore) else None
+        key = int(batcher.decider.pseudonymiser.texts([click_id]).view("int64")[0])
+        store = self._store
+        sequence = None if store is None else store.recent.find(key)
         if sequence is not None and (entry := batcher.journal.find([sequence]).get(sequence)) is not None:
             return entry
         return await asyncio.get_running_loop().run_in_executor(None, _search, self.journal_path, click_id)
 
     def report(self) -> dict[str, object]:
         """Return state, bundle and the number of clicks folded."""
-        store = self._batcher.decider.store if self._batcher else None
-        sequence = store.sequence if isinstance(store, EmbeddedStore) else None
+        sequence = store.sequence if (store := self._store) else None
         return {"state": self.state, "bundle": self.parts.bundle.id, "sequence": sequence}
 
     def _restore(self) -> tuple[Decider, Journal]:
         """Open the journal and bring a new store to where it ends."""
         parts, settings = self.parts, self.parts.settings.service
         layout = compile_catalogue(parts.bundle.catalogue)
-        store = EmbeddedStore(layout, settings.entities)
-        decider = Decider(parts.bundle, store, parts.pseudonymiser, parts.rules)
         journal = Journal(self.journal_path, durability=settings.durability)
         try:
             journal.declare(parts.bundle.id, BundleNames(layout.keys, layout.names))
-            self._adopt_seed(journal)
-            folded = recover(store, journal, self.snapshot_path, fingerprint=parts.pseudonymiser.fingerprint)
+            self._files.adopt_seed(journal)
+            now = self._clock.now()
+            self._keys_change = parts.ring.changes(now, layout.horizon) if parts.ring else None
+            pseudonymiser = self._files.hashing(now, layout.horizon) or parts.pseudonymiser
+            store = self._make_store(layout, pseudonymiser.fingerprint)
+            decider = Decider(parts.bundle, store, pseudonymiser, parts.rules)
+            folded = self._files.recover(store, journal, pseudonymiser)
             if folded >= _LONG_TAIL:
                 self._snapshot(decider, journal)
         except BaseException:
             journal.close()
             raise
+        self._snapshotted = store.sequence
+        for block in store.cold_blocks(layout, store.newest):
+            _log.warning(
+                "the state of %s is younger than its longest window: clicks are unmeasurable (state_cold) until it is"
+                " as old, unless state and journal are moved away after `slidr backfill`",
+                "+".join(block.entity),
+            )
         _log.info("state restored up to click %d, %d of them from the journal", store.sequence, folded)
         return decider, journal
 
-    def _adopt_seed(self, journal: Journal) -> None:
-        """Let a service that has decided nothing yet go on from the last backfill, in a copy of its own."""
-        seed, own = self.parts.root / self.parts.settings.storage.seed, self.snapshot_path
-        if journal.last_sequence < 0 and not own.exists() and seed.exists():
-            own.parent.mkdir(parents=True, exist_ok=True)
-            part = own.with_name(f"{own.name}.part")
-            shutil.copyfile(seed, part)
-            part.replace(own)
+    def _make_store(self, layout: Layout, fingerprint: str) -> EmbeddedStore:
+        settings, root = self.parts.settings, self.parts.root
+        age = duration(settings.features.slow_age)
+        slow = SlowTables(root / settings.storage.slow, age, fingerprint) if layout.slow else None
+        return EmbeddedStore(layout, settings.service.entities, most=settings.features.most_entities, slow=slow)
 
     def _take_over(self, decider: Decider, journal: Journal) -> None:
         if self._stopping.is_set():
@@ -219,7 +240,7 @@ class Service:
         # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
         journal.checkpoint()
         if isinstance(decider.store, EmbeddedStore):
-            decider.store.snapshot(self.snapshot_path, fingerprint=self.parts.pseudonymiser.fingerprint)
+            self._files.write(snapshots_of(decider.store, decider.pseudonymiser))
 
     def _failed(self, batcher: Batcher) -> None:
         """Stop deciding, and restore the state from snapshot and journal."""
@@ -250,9 +271,22 @@ class Service:
         if not gc.isenabled():
             gc.collect(1)
         batcher = self._batcher
-        if batcher is None or self._checkpointing:
+        if batcher is None:
+            return
+        if self._keys_change is not None and self._clock.now() >= self._keys_change:
+            self._change_keys(batcher)
+        if self._checkpointing or self._batcher is None:
             return
         idle, self._seen_batches = batcher.batches == self._seen_batches, batcher.batches
+        store = self._store
+        tail = store.sequence - self._snapshotted if store else 0
+        if store and tail >= _LONG_TAIL * (1 if idle else _BUSY):
+            self._snapshotted += tail
+            self._checkpointing = True
+            # What the next fold changes is copied here, between two batches, and written on another thread.
+            copies = [snapshot.copy() for snapshot in snapshots_of(store, batcher.decider.pseudonymiser)]
+            self._spawn(self._write(copies, batcher.journal))
+            return
         waiting = batcher.journal.waiting
         if waiting >= _MANY or (idle and waiting >= _FEW):
             self._checkpointing = True
@@ -260,6 +294,34 @@ class Service:
         elif waiting and batcher.journal.log_bytes > _LONGEST_LOG:
             # Never idle, so the log never starts over: the little that is left to move is moved between two requests.
             _checkpoint(batcher.journal)
+
+    def _change_keys(self, batcher: Batcher) -> None:
+        """Start over from a snapshot, with the secret keys of now."""
+        batcher.drain()
+        if batcher.fault is None:
+            self._unready("restoring")
+            self._spawn(self._start_over(batcher))
+
+    async def _start_over(self, batcher: Batcher) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(None, self._snapshot, batcher.decider, batcher.journal)
+        except (SlidrError, OSError) as fault:
+            _log.warning("no snapshot was written, so the restart folds more of the journal: %s", fault)
+        batcher.journal.close()
+        await self._restore_until_it_works()
+
+    async def _write(self, snapshots: list[Snapshot], journal: Journal) -> None:
+        def write() -> None:
+            # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
+            journal.checkpoint()
+            self._files.write(snapshots)
+
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, write)
+        except (SlidrError, OSError) as fault:
+            _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
+        self._checkpointing = False
 
     async def _checkpoint(self, journal: Journal) -> None:
         await asyncio.get_running_loop().run_in_executor(None, _checkpoint, journal)
@@ -269,10 +331,6 @@ class Service:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _entities(self) -> float:
-        store = self._batcher.decider.store if self._batcher else None
-        return sum(int(block.used[LIVE]) for block in store.blocks) if isinstance(store, EmbeddedStore) else 0
 
 
 def _checkpoint(journal: Journal) -> None:

@@ -93,11 +93,13 @@ class Metrics:
         self.ready = Gauge("slidr_ready", "1 while the service decides", registry=registry)
         self._queue = Gauge("slidr_queue_clicks", "Clicks that wait", registry=registry)
         self._entities = Gauge("slidr_live_entities", "Entities that the store holds", registry=registry)
+        self._evicted = Gauge("slidr_evicted_entities", "Entities that the store dropped at its cap", registry=registry)
 
-    def watch(self, *, queue: Callable[[], float], entities: Callable[[], float]) -> None:
-        """Read the length of the queue and the number of entities whenever somebody asks."""
+    def watch(self, *, queue: Callable[[], float], entities: Callable[[], float], evicted: Callable[[], float]) -> None:
+        """Read the length of the queue and the numbers of entities whenever somebody asks."""
         self._queue.set_function(queue)
         self._entities.set_function(entities)
+        self._evicted.set_function(evicted)
 
     def serving(self, bundle: str) -> None:
         """Name the bundle that decides."""

@@ -26,6 +26,8 @@ def warm_up(bundle: Bundle, pseudonymiser: Pseudonymiser, rules: Sequence[ListRu
     store.fold(_strangers(layout))
     for block in store.blocks:
         block.evict(block.latest + 1)
+    if pseudonymiser.beside is not None:
+        store.accompany(EmbeddedStore(layout))
     decider = Decider(bundle, store, pseudonymiser, rules)
     for size in (1, 2, most_at_once, 1):
         decider.decide(

@@ -1,0 +1,99 @@
+"""State files: where the feature state of a service lies, for the secret key that serves and for the next one."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+from slidr.features.keys import KeyRing, Pseudonymiser
+from slidr.features.snapshot import Snapshot, snapshot_fingerprint, write_snapshot
+from slidr.features.store import EmbeddedStore
+from slidr.journal import Journal
+from slidr.service.recovery import recover
+
+
+class StateFiles:
+    """The snapshots of a service.
+
+    While secret keys rotate there are two: that of the key that serves, and, with the key's fingerprint in its name,
+    that of the next one, which takes the place of the first when its key serves.
+
+    Args:
+        own: the file of the snapshot.
+        seed: the file of the last backfill's state.
+        ring: the secret keys; None where they do not rotate.
+    """
+
+    def __init__(self, own: Path, seed: Path, ring: KeyRing | None) -> None:
+        self.own = own
+        self._seed = seed
+        self._ring = ring
+        self._writing = threading.Lock()
+
+    def adopt_seed(self, journal: Journal) -> None:
+        """Let a service that has decided nothing yet go on from the last backfill, in a copy of its own."""
+        if journal.last_sequence < 0 and not self.own.exists() and self._seed.exists():
+            self.own.parent.mkdir(parents=True, exist_ok=True)
+            part = self.own.with_name(f"{self.own.name}.part")
+            shutil.copyfile(self._seed, part)
+            part.replace(self.own)
+
+    def hashing(self, now: int, horizon: int) -> Pseudonymiser | None:
+        """Return what hashes now: what the ring says, but the next key alone where only its state is there."""
+        if self._ring is None:
+            return None
+        found = self._ring.at(now, horizon)
+        held = snapshot_fingerprint(self.own)
+        if found.beside is not None and held == found.beside.fingerprint:
+            return self._ring.of(held)
+        return found
+
+    def recover(self, store: EmbeddedStore, journal: Journal, pseudonymiser: Pseudonymiser) -> int:
+        """Bring a fresh store, and the one of the next key beside it, to where the journal ends.
+
+        Returns how many clicks the snapshot did not hold.
+
+        Raises:
+            FeatureError: a snapshot cannot be read, or is of a key that is not on the ring.
+            JournalError: the journal cannot be read.
+            ServiceError: snapshot and journal do not belong together.
+        """
+        folded = self._recover(store, journal, pseudonymiser)
+        fingerprints = [pseudonymiser.fingerprint]
+        if pseudonymiser.beside is not None:
+            beside = store.empty()
+            self._recover(beside, journal, pseudonymiser.beside)
+            store.accompany(beside)
+            fingerprints.append(pseudonymiser.beside.fingerprint)
+        journal.declare_secrets(tuple(fingerprints))
+        return folded
+
+    def write(self, snapshots: list[Snapshot]) -> None:
+        """Write what `snapshots_of` returned."""
+        serving, *beside = snapshots
+        with self._writing:
+            write_snapshot(self.own, serving)
+            for snapshot in beside:
+                write_snapshot(self._aside(snapshot.about.fingerprint), snapshot)
+            self._aside(serving.about.fingerprint).unlink(missing_ok=True)
+
+    def _recover(self, store: EmbeddedStore, journal: Journal, pseudonymiser: Pseudonymiser) -> int:
+        own, fingerprint = self.own, pseudonymiser.fingerprint
+        held = snapshot_fingerprint(own)
+        if held != fingerprint and (self._aside(fingerprint).exists() or held in pseudonymiser.known):
+            own = self._aside(fingerprint)
+        rotated = self._ring is not None and fingerprint != self._ring.oldest.fingerprint
+        seed = self._seed if snapshot_fingerprint(self._seed) == fingerprint else None
+        return recover(store, journal, own, fingerprint=fingerprint, seed=seed, rotated=rotated)
+
+    def _aside(self, fingerprint: str) -> Path:
+        return self.own.with_name(f"{self.own.stem}.{fingerprint}{self.own.suffix}")
+
+
+def snapshots_of(store: EmbeddedStore, pseudonymiser: Pseudonymiser) -> list[Snapshot]:
+    """Return the state of a store and, behind it, that of the next secret key where there is one."""
+    found = [store.state(pseudonymiser.fingerprint)]
+    if store.beside is not None and pseudonymiser.beside is not None:
+        found.append(store.beside.state(pseudonymiser.beside.fingerprint))
+    return found
