@@ -91,9 +91,15 @@ class FeaturesSettings(Section, frozen=True):
     campaign_windows: Annotated[
         tuple[str, ...], Meta(description="windows of the counts of a user's clicks on one campaign")
     ] = ("1h", "24h")
+    most_entities: Annotated[
+        int, Meta(ge=1024, description="entities of one kind with state at most; beyond them the oldest are dropped")
+    ] = 10_000_000
     slow_age: Annotated[
         str, Meta(description="a table of slow features serves until this long after the end of its day; at least 24h")
     ] = "48h"
+    threads: Annotated[
+        int, Meta(ge=0, description="threads of the backfill; 0: as many as cores that the process may use")
+    ] = 0
     add: Annotated[
         tuple[dict[str, Any], ...],
         Meta(description="further features, such as {kind='Clicks', by='user', window='30m'}"),
@@ -160,6 +166,9 @@ class StorageSettings(Section, frozen=True):
         str,
         Meta(description="feature state behind the last backfill; a service without a state of its own starts here"),
     ] = "seed.npz"
+    backfill: Annotated[
+        str, Meta(description="feature state behind the newest days of the backfill, from which the next one goes on")
+    ] = "backfill"
     state: Annotated[str, Meta(description="snapshot of the service's own feature state")] = "state.npz"
     key_file: Annotated[
         str, Meta(description="secret key of the identifiers' hashes; made where missing; SLIDR_KEY overrides it")

@@ -81,6 +81,26 @@ def test_the_states_stand_where_they_should(learned: Learned) -> None:
         assert store.sequence == int((clicks < end).sum())
 
 
+def test_features_are_written_once(run: Run) -> None:
+    """Backfill of a lake that has not changed folds nothing, and the stages behind it must run again all the same."""
+    assert backfill_features(run).folded == 0
+    with pytest.raises(SettingsError, match="the stage train has not been done"):
+        read_networks(run)
+
+
+def test_a_backfill_that_stops_is_not_done(run: Run) -> None:
+    """From its start on, a backfill's old rows may be half replaced, so later stages refuse them until it ends."""
+
+    def stop(stage: str, share: float) -> None:
+        del stage, share
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        backfill_features(dataclasses.replace(run, progress=stop))
+    with pytest.raises(SettingsError, match="the stage backfill has not been done; run `slidr backfill` first"):
+        train_networks(run)
+
+
 def test_every_network_is_fitted_to_the_catalogue(learned: Learned) -> None:
     """Each network found is written as a graph that reads the catalogue's features, and holds no code."""
     graphs = read_networks(learned.run)
@@ -179,13 +199,14 @@ def test_later_purchases_do_not_reach_the_training(learned: Learned, run: Run) -
 
 
 def test_the_seed_has_the_days_that_are_not_mature(learned: Learned, tmp_path: Path) -> None:
-    """A new service starts behind the lake's newest click, though its label is not mature."""
+    """A new service starts behind the lake's newest click, and its rows wait for its label, which is not mature."""
     mine = small_run(tmp_path, learned.log.clicks, learned.log.purchases, day=date(2026, 3, 9))
     backfill_features(mine)
     store = EmbeddedStore(compile_catalogue(mine.catalogue))
     store.restore(Path(mine.settings.storage.seed), fingerprint=mine.pseudonymiser.fingerprint)
     assert store.sequence == learned.log.clicks.num_rows
-    assert mine.lake.read(FEATURES)["time"].cast(pa.int64()).to_numpy().max() < mine.split.judge[1]
+    written = mine.lake.read(FEATURES, start=mine.split.judge[1])
+    assert written["click_id"].equals(mine.lake.read(CLICKS, start=mine.split.judge[1])["click_id"])
 
 
 def test_stages_of_other_runs_are_refused(run: Run) -> None:

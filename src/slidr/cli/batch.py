@@ -15,13 +15,14 @@ from slidr.clock import DAY, SECOND, SystemClock
 from slidr.daily.batch import decide_table, decisions_table
 from slidr.decide import Decider, read_champion
 from slidr.errors import TableError
-from slidr.features.backfill import fold_table
-from slidr.features.keys import Pseudonymiser, read_secret
+from slidr.features.backfill import fold_log
+from slidr.features.keys import read_secrets
 from slidr.features.layout import compile_catalogue
+from slidr.features.slow import SlowTables
 from slidr.features.store import EmbeddedStore
 from slidr.lake.delta import Lake
 from slidr.rules import prepare_rules
-from slidr.settings import Settings
+from slidr.settings import Settings, duration
 from slidr.tables import CLICKS, DECISIONS
 
 
@@ -41,11 +42,13 @@ def decide(settings: Settings, day: datetime) -> Outcome:
     clicks = lake.read(CLICKS, start=start, end=start + DAY)
     if clicks.num_rows == 0:
         raise TableError(f"{settings.storage.lake} holds no clicks of {chosen}")
-    before = lake.read(CLICKS, end=start)
     bundle = read_champion(settings.storage.registry, Path(settings.storage.bundles))
-    pseudonymiser = Pseudonymiser(read_secret(Path(settings.storage.key_file)))
-    store = EmbeddedStore(compile_catalogue(bundle.catalogue))
-    for _ in fold_table(before, store.layout, pseudonymiser, store, bars.counting("warm up", before.num_rows)):
+    pseudonymiser = read_secrets(Path(settings.storage.key_file)).newest
+    features = settings.features
+    slow = SlowTables(Path(settings.storage.slow), duration(features.slow_age), pseudonymiser.fingerprint)
+    store = EmbeddedStore(compile_catalogue(bundle.catalogue), most=features.most_entities, slow=slow)
+    counting = bars.counting("warm up", sum(held.rows for day, held in lake.contents(CLICKS).items() if day < chosen))
+    for _ in fold_log(lake.batches(CLICKS, end=start), store.layout, pseudonymiser, store, progress=counting):
         pass
     decider = Decider(bundle, store, pseudonymiser, prepare_rules(settings.rules))
     now = SystemClock().now()

@@ -63,11 +63,15 @@ def label(settings: Settings, day: datetime | None) -> Outcome:
 def backfill(settings: Settings, day: datetime | None) -> Outcome:
     """Fold the log into features, and write the state that a new service starts from."""
     run, bars = _plan(settings, day)
-    backfill_features(run)
+    done = backfill_features(run)
     bars.close()
-    return Outcome(
-        f"features in {settings.storage.lake}, state in {settings.storage.seed}", {"seed": settings.storage.seed}
+    text = (
+        f"{done.folded:,} of {done.clicks:,} clicks folded, on {done.days} days; the others were before\n"
+        f"features in {settings.storage.lake}, state in {settings.storage.seed}"
     )
+    if done.unsound:
+        text += f"\n{done.unsound:,} rows are unsound: their entities were dropped at features.most_entities; raise it"
+    return Outcome(text, {"seed": settings.storage.seed, **done._asdict()})
 
 
 @click.command(short_help="Fit the networks.")

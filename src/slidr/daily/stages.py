@@ -11,16 +11,14 @@ import pyarrow as pa
 from slidr import extensions
 from slidr.daily.parts import read_part, sample_of
 from slidr.daily.plan import Run
-from slidr.daily.stamps import require, stamp
+from slidr.daily.stamps import require, stamp, withdraw
 from slidr.errors import CalibrationError, SettingsError
-from slidr.features.backfill import features_table, fold_table
-from slidr.features.layout import compile_catalogue
-from slidr.features.store import EmbeddedStore
+from slidr.features.days import Backfill, Backfilled, Moment
 from slidr.labels import label
 from slidr.model.scorer import Scorer
 from slidr.model.training import TrainingSet
 from slidr.model.weights import sample_weights
-from slidr.tables import CLICKS, FEATURES, LABELS, PURCHASES, SCORES, THRESHOLDS, Threshold
+from slidr.tables import CLICKS, LABELS, PURCHASES, SCORES, THRESHOLDS, Threshold
 
 NETWORK = "three_layer"
 """The network that decides; the others are what it is compared with."""
@@ -46,50 +44,28 @@ def label_clicks(run: Run) -> pa.Table:
     return labels
 
 
-def backfill_features(run: Run, *, state_before_judging: Path | None = None) -> None:
+def backfill_features(run: Run, *, state_before_judging: Path | None = None) -> Backfilled:
     """Write FEATURES of the run's clicks, and the state behind the lake's newest click, where a new service starts.
+
+    What was folded by an earlier run, and has not changed since, is not folded again.
 
     Args:
         run: the run.
         state_before_judging: where to write the state as it was before the judging part, so that this part can be
             served live.
     """
-    catalogue = run.catalogue
-    layout = compile_catalogue(catalogue)
-    pseudonymiser = run.pseudonymiser
-    store = EmbeddedStore(layout)
-    # What lies before only warms the state, and what lies after, where labels are not mature yet, must be in the seed;
-    # rows of neither are kept.
-    bounds = {
-        "before": (None, run.split.train[0]),
-        "learn": (run.split.train[0], run.split.judge[0]),
-        "judge": run.split.judge,
-        "after": (run.split.judge[1], None),
-    }
-    parts = {name: run.lake.read(CLICKS, start=start, end=end) for name, (start, end) in bounds.items()}
-    total, done = sum(part.num_rows for part in parts.values()), 0
+    withdraw(run, "backfill")
+    moment = None if state_before_judging is None else Moment(run.split.judge[0], state_before_judging)
 
-    def progress(clicks: int) -> None:
-        nonlocal done
-        done += clicks
-        run.progress("backfill", done / (total + 1))
+    def progress(done: int, total: int) -> None:
+        run.progress("backfill", min(done / (total + 1), 1))
 
-    written = []
-    for name, part in parts.items():
-        if name == "judge" and state_before_judging is not None:
-            store.snapshot(state_before_judging, fingerprint=pseudonymiser.fingerprint)
-        folded = [
-            (chunk.rows, chunk.sequences)
-            for chunk in fold_table(part, layout, pseudonymiser, store, progress)
-            if name in ("learn", "judge")
-        ]
-        if folded:
-            rows, sequences = (np.concatenate(arrays) for arrays in zip(*folded, strict=True))
-            written.append(features_table(part, catalogue, sequences, rows))
-    run.lake.write(FEATURES, pa.concat_tables(written))
-    store.snapshot(Path(run.settings.storage.seed), fingerprint=pseudonymiser.fingerprint)
+    # What lies before the training part only warms the state.
+    backfill = Backfill(run.lake, run.settings, run.catalogue, run.pseudonymiser, run.as_of)
+    done = backfill.run(progress, since=run.split.train[0], moment=moment)
     stamp(run, "backfill")
     run.progress("backfill", 1)
+    return done
 
 
 def train_networks(run: Run) -> dict[str, bytes]:

@@ -28,12 +28,26 @@ def stamp(run: Run, stage: str) -> None:
         run: the run.
         stage: one of `STAGES`.
     """
-    path = _path(run)
+    _write(run, _standing(run, stage) | {stage: _identity(run, stage)})
+
+
+def withdraw(run: Run, stage: str) -> None:
+    """Note that a stage begins anew: what it and later stages made before is no longer current."""
+    stamps = _standing(run, stage)
+    stamps.pop(stage, None)
+    _write(run, stamps)
+
+
+def _standing(run: Run, stage: str) -> dict[str, str]:
     # Labels and features do not depend on each other; every later stage depends on all before it.
     kept = STAGES[: max(STAGES.index(stage), STAGES.index("train"))]
-    stamps = {name: value for name, value in _read(path).items() if name in kept}
+    return {name: value for name, value in _read(_path(run)).items() if name in kept}
+
+
+def _write(run: Run, stamps: dict[str, str]) -> None:
+    path = _path(run)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(stamps | {stage: _identity(run, stage)}), indent=1))
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(stamps), indent=1))
 
 
 def require(run: Run, *stages: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -20,6 +23,21 @@ from slidr.features.store import EmbeddedStore, Folded, Store
 from slidr.tables import FEATURES
 
 _CHUNK = 65_536
+_Item = TypeVar("_Item")
+
+
+class Part(NamedTuple):
+    """Some clicks of a log, as they were folded.
+
+    Attributes:
+        clicks: rows of CLICKS.
+        batch: the same clicks as the fold takes them.
+        folded: their rows and places in the fold.
+    """
+
+    clicks: pa.Table
+    batch: ClickBatch
+    folded: Folded
 
 
 def backfill(
@@ -54,11 +72,49 @@ def fold_table(
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Folded]:
     """Fold a CLICKS table into a store, chunk by chunk; what the caller does not keep takes no memory."""
-    for start in range(0, clicks.num_rows, _CHUNK):
-        part = clicks.slice(start, _CHUNK)
-        yield store.fold(encode_table(part, layout, pseudonymiser))
+    for part in fold_log([clicks], layout, pseudonymiser, store, progress=progress):
+        yield part.folded
+
+
+def fold_log(
+    tables: Iterable[pa.Table],
+    layout: Layout,
+    pseudonymiser: Pseudonymiser,
+    store: Store,
+    *,
+    threads: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Part]:
+    """Fold CLICKS tables in a row into a store, chunk by chunk, in memory that the length of the log does not change.
+
+    Args:
+        tables: the log, such as `Lake.batches` yields it.
+        layout: the compiled catalogue.
+        pseudonymiser: hashes the identifiers.
+        store: the state to fold into.
+        threads: with more than one, the next chunk is read and encoded while one is folded.
+        progress: called with the number of clicks after each chunk.
+    """
+    chunks = (table.slice(start, _CHUNK) for table in tables for start in range(0, table.num_rows, _CHUNK))
+    encoded = ((chunk, encode_table(chunk, layout, pseudonymiser)) for chunk in chunks)
+    for chunk, batch in encoded if threads == 1 else _ahead(encoded):
+        yield Part(chunk, batch, store.fold(batch))
         if progress is not None:
-            progress(part.num_rows)
+            progress(len(batch))
+
+
+def usable_threads(wanted: int) -> int:
+    """Return the number of threads: as many as wanted, or as cores that this process may use where 0."""
+    return wanted or len(os.sched_getaffinity(0))
+
+
+def _ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """Yield items of which the next is computed on another thread while the caller uses one."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
 def features_table(
