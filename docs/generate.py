@@ -17,6 +17,7 @@ from tabulate import tabulate
 from slidr.cli import COMMANDS, slidr
 from slidr.features.catalogue import default_catalogue
 from slidr.features.layout import STRIDE, compile_catalogue
+from slidr.features.listing import HEADER_BYTES, listed
 from slidr.service.metrics import Metrics
 from slidr.settings import FeaturesSettings, Section, Settings, meaning_of
 from slidr.tables import TABLES
@@ -121,14 +122,17 @@ def features() -> str:
     """The default catalogue."""
     catalogue = default_catalogue(FeaturesSettings())
     layout = compile_catalogue(catalogue)
-    rows = [(f"`{one.name}`", one.meaning, one.unit, " + ".join(one.entity)) for one in catalogue]
+    rows = [(f"`{one.name}`", *one[1:]) for one in listed(catalogue)]
     state = [(" + ".join(block.entity), int(block.layout[STRIDE]) * 4, f"`{block.key}`") for block in layout.blocks]
     return _page(
         "Features: the default catalogue",
         f"{len(rows)} features. What they mean exactly is in [features](../features.md).",
         "",
-        _table(rows, "name", "meaning", "unit", "entity"),
+        _table(rows, "name", "meaning", "unit", "entity", "window", "bytes"),
         "## State",
+        "",
+        "`bytes` is what a feature adds to the record of its entity; state that several read counts with the first of"
+        f" them. A record has {HEADER_BYTES} bytes besides, and takes whole cache lines of 64.",
         "",
         _table(state, "entity", "bytes of a record", "block"),
     )

@@ -73,6 +73,7 @@ def test_settings_are_frozen() -> None:
         ({"clicks": {"timezone": "CET/"}}, "clicks.timezone = 'CET/' is not a time zone"),
         ({"labels": {"attribution_window": "1w"}}, "labels.attribution_window: '1w' is not a duration"),
         ({"features": {"windows": ["1m", "0h"]}}, "features.windows: '0h' is not a duration"),
+        ({"features": {"slow_age": "23h"}}, "features.slow_age = '23h' is below 24h"),
         ({"labels": {"rfm_quantiles": 4}}, "labels.rfm_minimum = 13 is above 12"),
     ],
 )

@@ -26,15 +26,16 @@ def test_init_writes_the_defaults(slidr: Run, tmp_path: Path) -> None:
 
 
 def test_features_are_shown(slidr: Run, tmp_path: Path) -> None:
-    """The catalogue is shown with meaning, unit and bytes, what the settings add included."""
+    """The catalogue is shown with meaning, unit, window and bytes, in 120 columns, what the settings add included."""
     (tmp_path / "slidr.toml").write_text('[features]\nadd = [{kind = "Clicks", by = "campaign", window = "1h"}]\n')
     added = slidr("features", "--settings", tmp_path / "slidr.toml", "--json").document["features"]
     shown = slidr("features", "--json").document["features"]
     assert added[:-1] == shown
     assert (added[-1]["name"], added[-1]["entity"], added[-1]["unit"]) == ("clicks_campaign_1h", "campaign", "clicks")
-    assert all(set(row) == {"name", "meaning", "unit", "entity", "bytes"} for row in added)
+    assert all(set(row) == {"name", "meaning", "unit", "entity", "window", "bytes"} for row in added)
     text = slidr("features").out
     assert f"{len(shown)} features." in text
+    assert max(map(len, text.splitlines())) <= 120
     assert all(row["name"] in text for row in shown)
 
 

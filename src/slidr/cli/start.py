@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import click
@@ -10,8 +11,12 @@ from tabulate import tabulate
 from slidr.cli.options import Outcome, printed
 from slidr.errors import SettingsError
 from slidr.features.catalogue import default_catalogue
-from slidr.features.layout import SKETCH_WORDS, STRIDE, compile_catalogue
+from slidr.features.layout import INLINE, STRIDE, compile_catalogue
+from slidr.features.listing import HEADER_BYTES, listed
 from slidr.settings import Settings, describe, read_settings
+
+_MEANING = 40
+"""Letters of a line of the meaning, so that the table of the default catalogue is read in 120 columns."""
 
 
 @click.command(short_help="Write a settings file to start from.")
@@ -36,23 +41,21 @@ def init(path: Path) -> Outcome:
 )
 @printed
 def features(settings: Path | None) -> Outcome:
-    """Show the catalogue of features: name, meaning, unit, and the bytes of state an entity of its kind takes."""
+    """Show the catalogue of features: name, meaning, unit, entity, window, and bytes of state."""
     found = read_settings(settings) if settings else Settings()
     catalogue = default_catalogue(found.features)
     layout = compile_catalogue(catalogue)
-    state = {block.entity: int(block.layout[STRIDE]) * 4 for block in layout.blocks}
-    rows = [
-        {
-            "name": feature.name,
-            "meaning": feature.meaning,
-            "unit": feature.unit,
-            "entity": "+".join(feature.entity),
-            "bytes": state.get(feature.entity, 0),
-        }
-        for feature in catalogue
+    rows = [feature._asdict() for feature in listed(catalogue)]
+    records = [
+        {"entity": " + ".join(block.entity), "bytes of a record": int(block.layout[STRIDE]) * 4}
+        for block in layout.blocks
     ]
-    note = (
-        f"{len(rows)} features. `bytes` is the record that all features of the entity share; a distinct count of more"
-        f" than {(SKETCH_WORDS - 2) // 2} values takes 512 bytes more, of more than 64 values 4,608."
+    note = textwrap.fill(
+        f"{len(rows)} features. `bytes` is what a feature adds to the record of its entity; state that several read"
+        f" counts with the first of them. A record has {HEADER_BYTES} bytes besides and takes whole cache lines; a"
+        f" distinct count of more than {INLINE} values takes 512 bytes more, of more than 64 values 4,608. Peaks are"
+        " looked up in a table that is built once a day.",
+        width=118,
     )
-    return Outcome(f"{tabulate(rows, headers='keys')}\n\n{note}", {"features": rows})
+    table = tabulate(rows, headers="keys", maxcolwidths=[None, _MEANING, None, None, None, None])
+    return Outcome(f"{table}\n\n{tabulate(records, headers='keys')}\n\n{note}", {"features": rows, "records": records})

@@ -21,7 +21,8 @@ def rows_of(tables: SlowTables | None, clicks: ClickBatch, layout: Layout = LAYO
     """Return the slow features of clicks."""
     rows = np.full((len(clicks), len(layout.names)), np.nan, np.float32)
     fill_slow(tables, layout, clicks, rows)
-    return rows[:, [column.column_of_row for column in layout.slow]].tolist()
+    found: list[list[float]] = rows[:, [column.column_of_row for column in layout.slow]].tolist()
+    return found
 
 
 @settings(max_examples=40)
