@@ -147,8 +147,8 @@ class PeakDistinct(Feature, frozen=True, tag="PeakDistinct"):
     over: str = "30d"
     name_template = "peak_distinct_{column}_{entity}_{window}_{over}"
     meaning_template = (
-        "most distinct values of {column} in one hour among the clicks of the same {entity}, in the {over} before"
-        " today; -1 where not known"
+        "most distinct values of {column} of the same {entity} in one hour of the {over} before today; -1 where not"
+        " known"
     )
     measured_in = "values"
 
