@@ -3,21 +3,23 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
+FEAST := .venv-feast/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench bench-features bench-service docs clean
+.PHONY: help setup demo test check format bench bench-features bench-recovery bench-redis bench-service docs clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with everything the other targets need; needs no root.
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt scripts/install-redis
 	@echo "setup: installing slidr and its exact dependencies (constraints.txt) into .venv"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "setup: $(PYTHON) is older than 3.11; name a newer one with PYTHON=python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@scripts/install-redis || echo "setup: no redis-server, which the tests of the Redis store need"
 	@touch $@
 
 demo: $(STAMP) ## Run the whole loop on simulated traffic: log, bundle, service, report.
@@ -37,16 +39,29 @@ format: $(STAMP) ## Format the code.
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: bench-features bench-service ## Run every benchmark; each prints one JSON object on its last line.
+bench: bench-features bench-service bench-recovery bench-redis ## Run every benchmark; each prints one JSON object on its last line.
 
-bench-features: $(STAMP) ## Clicks a second through the fold on one core.
+bench-features: $(STAMP) ## Clicks a second through the fold on one core, beside DuckDB and Polars.
 	@$(BIN)/python -m benchmarks.features
+
+bench-recovery: $(STAMP) ## A service killed 20 times during load, its rows compared with an undisturbed run.
+	@$(BIN)/python -m benchmarks.recovery
+
+bench-redis: $(STAMP) $(FEAST) ## Clicks a second through one Redis core, beside Feast; needs redis-server.
+	@$(BIN)/python -m benchmarks.redis
 
 bench-service: $(STAMP) ## Decisions a second over HTTP on one core.
 	@$(BIN)/python -m benchmarks.service
+
+# Feast has an environment of its own: what it needs is not what slidr needs.
+$(FEAST): benchmarks/feast/requirements.txt
+	@echo "bench-redis: installing Feast into .venv-feast"
+	@test -x .venv-feast/bin/python || $(PYTHON) -m venv .venv-feast
+	@.venv-feast/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 docs: $(STAMP) ## Write the generated pages of the docs.
 	@$(BIN)/python docs/generate.py
 
 clean: ## Remove what the targets made, the environment included.
-	rm -rf .venv demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-feast demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,9 +15,10 @@
 local HOUR = 3600000000
 local FOLDED = 4294967295
 local HEAD = 12
+local LIFE = 2592000000 -- ms: 30 days without a click, and agreement and counter expire too
 
 local function disagreement(keys, args)
-  local held = redis.call('GET', keys[1]) or ''
+  local held = redis.call('GETEX', keys[1], 'PX', LIFE) or ''
   if held ~= args[1] then return {'agreement', held} end
 end
 
@@ -47,6 +48,12 @@ local function append(keys, args, from, shift, base, expiry)
   return {'folded', base, values}
 end
 
+local function take(counter, clicks)
+  local base = redis.call('INCRBY', counter, clicks) - clicks
+  redis.call('PEXPIRE', counter, LIFE)
+  return base
+end
+
 -- One partition, all at once: claims a sequence for every click and appends the clicks to their entities.
 -- keys: agreement, counter, one for each click, one for each entity
 -- args: agreement, number of clicks, expiry of claims (s), expiry of entities (ms), token, unused, time of each click,
@@ -58,7 +65,7 @@ local function fold(keys, args)
   local clicks = tonumber(args[2])
   local claims = known(keys, args, clicks)
   if claims then return {'known', claims} end
-  local base = redis.call('INCRBY', keys[2], clicks) - clicks
+  local base = take(keys[2], clicks)
   for click = 1, clicks do
     local claim = string.format('%.0f %s %s', base + click - 1, args[6 + click], args[5])
     redis.call('SET', keys[2 + click], claim, 'EX', args[3])
@@ -69,7 +76,7 @@ end
 -- Several partitions, first step: takes sequences from the counter.
 -- keys: agreement, counter; args: agreement, number of clicks; returns 'numbered', base
 local function number(keys, args)
-  return disagreement(keys, args) or {'numbered', redis.call('INCRBY', keys[2], args[2]) - args[2]}
+  return disagreement(keys, args) or {'numbered', take(keys[2], tonumber(args[2]))}
 end
 
 -- Second step: claims those clicks that nobody has claimed.
@@ -166,7 +173,7 @@ end
 local function agree(keys, args)
   local refused = disagreement(keys, args)
   if refused then return refused[2] end
-  redis.call('SET', keys[1], args[2])
+  redis.call('SET', keys[1], args[2], 'PX', LIFE)
   return args[2]
 end
 

@@ -280,7 +280,15 @@ def _check(node: _Node) -> None:
 def _load_library(connection: Connection) -> None:
     """Load the library unless the server has it, byte for byte."""
     code = resources.files(__package__).joinpath("library.lua").read_bytes()
-    held = _said(connection, "FUNCTION", "LIST", "LIBRARYNAME", LIBRARY, "WITHCODE")
+    try:
+        held = _said(connection, "FUNCTION", "LIST", "LIBRARYNAME", LIBRARY, "WITHCODE")
+    except faults.ResponseError as fault:
+        if isinstance(fault, faults.NoPermissionError):
+            raise
+        raise StoreError(
+            f"redis at {_text((connection.host, connection.port))} has no functions ({fault}); slidr needs Redis"
+            f" {_OLDEST} or newer, or Valkey"
+        ) from None
     if not any(code in library for library in held):
         try:
             _said(connection, "FUNCTION", "LOAD", "REPLACE", code)

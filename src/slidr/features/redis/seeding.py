@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from slidr.clock import DAY
 from slidr.errors import StoreError
 from slidr.features.block import BlockState
 from slidr.features.distinct import LIVE
@@ -18,6 +19,8 @@ from slidr.features.store import EmbeddedStore
 
 _PIECE = 1000
 """Commands sent at once."""
+_LIFE = 30 * DAY // 1000
+"""Milliseconds without a click after which agreement and counter expire, as in the library."""
 
 
 def seed(urls: Sequence[str], source: EmbeddedStore, *, partitions: int = 1, timeout: float = 5.0) -> int:
@@ -49,8 +52,9 @@ def seed(urls: Sequence[str], source: EmbeddedStore, *, partitions: int = 1, tim
         for partition in range(partitions):
             blocks = {state.block.key: source.since[state.block.key] for state in source.blocks}
             agreed = Agreement(epoch, nodes.identity(partition).run, partitions, blocks)
-            counter: Command = ("SET", counter_key(partition, epoch), source.sequence)
-            _write(nodes, {partition: [counter, ("SET", agreement_key(partition), agreed.encoded())]})
+            counter: Command = ("SET", counter_key(partition, epoch), source.sequence, "PX", _LIFE)
+            agreement: Command = ("SET", agreement_key(partition), agreed.encoded(), "PX", _LIFE)
+            _write(nodes, {partition: [counter, agreement]})
         return written
     finally:
         nodes.close()
