@@ -1,7 +1,13 @@
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry
+from pathlib import Path
 
+import numpy as np
+from prometheus_client import CollectorRegistry
+from tests.features.slow.days import KEY, LAYOUT, click, one_day
+
+from slidr.clock import DAY, HOUR, ManualClock
+from slidr.features.slow import SlowTables
 from slidr.service.metrics import Metrics
 from slidr.tables import Verdict
 
@@ -26,11 +32,28 @@ def test_decisions_are_counted_by_verdict_and_slice() -> None:
 def test_gauges_are_read_when_somebody_asks() -> None:
     """Queue and entities show what they are at the time of the question."""
     metrics, waiting = Metrics(), [3]
-    metrics.watch(queue=lambda: waiting[0], entities=lambda: 7)
+    metrics.watch(queue=lambda: waiting[0], entities=lambda: 7, evicted=lambda: 3)
     assert b"slidr_queue_clicks 3.0" in metrics.exposition()
     waiting[0] = 5
     assert b"slidr_queue_clicks 5.0" in metrics.exposition()
     assert b"slidr_live_entities 7.0" in metrics.exposition()
+
+
+def test_slow_features_tell_what_they_lack(tmp_path: Path) -> None:
+    """Without tables there is no age; with them, it is that of the newest, beside the clicks that none told."""
+    metrics = Metrics()
+    text = metrics.exposition().decode()
+    assert "slidr_slow_age_seconds NaN" in text
+    assert 'slidr_slow_unknown_total{cause="stale"} 0.0' in text
+    one_day(tmp_path, 10, 2)
+    tables = SlowTables(tmp_path, 2 * DAY, KEY)
+    metrics.watch_slow(lambda: tables, ManualClock(11 * DAY + HOUR))
+    for day in (11, 10, 13, 14):
+        tables.fill(LAYOUT, click(day * DAY, ip=7), np.zeros((1, len(LAYOUT.names)), np.float32))
+    text = metrics.exposition().decode()
+    assert "slidr_slow_age_seconds 3600.0" in text
+    assert 'slidr_slow_unknown_total{cause="missing"} 1.0' in text
+    assert 'slidr_slow_unknown_total{cause="stale"} 1.0' in text
 
 
 def test_only_the_serving_bundle_is_named() -> None:

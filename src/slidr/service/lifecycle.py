@@ -30,6 +30,7 @@ from slidr.service.warming import warm_up
 from slidr.settings import Settings, duration
 
 _TICK = 0.25  # seconds between two looks at what can be done while no request waits
+_LOOK = 60.0  # seconds between two looks for a new table of slow features
 _FEW, _MANY = 1_000, 50_000  # journalled entries worth a checkpoint when idle, and under load
 _LONGEST_LOG = 1 << 28  # bytes of write-ahead log after which a checkpoint may hold requests up
 _LONG_TAIL = 100_000  # clicks behind the snapshot that make a new one worth it, when idle: the next start folds less
@@ -91,6 +92,7 @@ class Service:
             entities=lambda: store.live if (store := self._store) else 0,
             evicted=lambda: store.evicted if (store := self._store) else 0,
         )
+        self.metrics.watch_slow(lambda: store.slow if (store := self._store) else None, self._clock)
 
     @property
     def _store(self) -> EmbeddedStore | None:
@@ -118,6 +120,7 @@ class Service:
         await loop.run_in_executor(None, warm_up, parts.bundle, parts.pseudonymiser, parts.rules, most)
         self._take_over(*await loop.run_in_executor(None, self._restore))
         self._tick()
+        loop.call_later(_LOOK, self._look_for_tables)
 
     async def stop(self) -> None:
         """Finish what was accepted, write a snapshot of the state, and close the journal."""
@@ -294,6 +297,15 @@ class Service:
         elif waiting and batcher.journal.log_bytes > _LONGEST_LOG:
             # Never idle, so the log never starts over: the little that is left to move is moved between two requests.
             _checkpoint(batcher.journal)
+
+    def _look_for_tables(self) -> None:
+        """Take up new tables of slow features, on another thread since they are checked whole."""
+        if self._stopping.is_set():
+            return
+        loop = asyncio.get_running_loop()
+        loop.call_later(_LOOK, self._look_for_tables)
+        if (store := self._store) and store.slow is not None:
+            loop.run_in_executor(None, store.slow.refresh)
 
     def _change_keys(self, batcher: Batcher) -> None:
         """Start over from a snapshot, with the secret keys of now."""

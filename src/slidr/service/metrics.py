@@ -6,13 +6,15 @@ from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from math import inf
+from math import inf, nan
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from slidr.clock import SECOND, Clock
+from slidr.features.slow import SlowTables
 from slidr.tables import Verdict
 
 _SECONDS = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 1.0)
@@ -61,6 +63,26 @@ class _Distributions(Collector):
         yield batches
 
 
+class _SlowFeatures(Collector):
+    """Hands what the tables of slow features could not tell to Prometheus."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        tables, clock = self._metrics.slow(), self._metrics.clock
+        age = (clock.now() - tables.newest) / SECOND if clock and tables and tables.newest is not None else nan
+        yield GaugeMetricFamily(
+            "slidr_slow_age_seconds", "Clock less the end of the day of the newest table of slow features", age
+        )
+        unknown = CounterMetricFamily(
+            "slidr_slow_unknown", "Clicks with slow features not known, their table missing or stale", labels=["cause"]
+        )
+        unknown.add_metric(["missing"], tables.missing if tables else 0)
+        unknown.add_metric(["stale"], tables.stale if tables else 0)
+        yield unknown
+
+
 class Metrics:
     """The metrics of one service.
 
@@ -83,7 +105,10 @@ class Metrics:
         self.request = lru_cache(maxsize=None)(requests.labels)
         self.door, self.decide, self.journal = (Distribution(_SECONDS) for _ in range(3))
         self.batch = Distribution(_CLICKS)
+        self.slow: Callable[[], SlowTables | None] = lambda: None
+        self.clock: Clock | None = None
         registry.register(_Distributions(self))
+        registry.register(_SlowFeatures(self))
         self.repeats = Counter("slidr_repeats", "Clicks answered with their original's decision", registry=registry)
         self.malformed = Counter("slidr_malformed_clicks", "Clicks refused at the door", registry=registry)
         self.journal_errors = Counter("slidr_journal_errors", "Failed writes of the journal", registry=registry)
@@ -100,6 +125,10 @@ class Metrics:
         self._queue.set_function(queue)
         self._entities.set_function(entities)
         self._evicted.set_function(evicted)
+
+    def watch_slow(self, tables: Callable[[], SlowTables | None], clock: Clock) -> None:
+        """Read the age of the tables of slow features, and what they could not tell, whenever somebody asks."""
+        self.slow, self.clock = tables, clock
 
     def serving(self, bundle: str) -> None:
         """Name the bundle that decides."""
