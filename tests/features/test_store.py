@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.features.batches import START, random_batch
 
-from slidr.clock import DAY, SECOND
+from slidr.clock import DAY, HOUR, SECOND
 from slidr.errors import FeatureError
-from slidr.features.catalogue import Clicks, check_catalogue
+from slidr.features.catalogue import Clicks, Distinct, Gap, check_catalogue
+from slidr.features.clicks import ClickBatch
 from slidr.features.layout import Layout, compile_catalogue
-from slidr.features.store import EmbeddedStore
+from slidr.features.store import EmbeddedStore, Soundness
 
 
 def test_batches_equal_single_clicks(layout: Layout) -> None:
@@ -105,3 +107,121 @@ def test_memory_follows_live_entities() -> None:
         batch.times[:] = START + day * DAY + np.arange(2000) * (DAY // 2000)
         store.fold(batch)
     assert len(store.blocks[0].words) // 16 <= 16_384
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_change_no_bit(layout: Layout, threads: int) -> None:
+    """Blocks folded on several threads give the rows that one thread gives, in batches of any size."""
+    batch = random_batch(layout, 40_000, seed=31, repeats=True)
+    one, several = EmbeddedStore(layout), EmbeddedStore(layout, threads=threads)
+    for start, stop in ((0, 1), (1, 40_000)):
+        part = batch.take(slice(start, stop))
+        np.testing.assert_array_equal(several.fold(part).rows, one.fold(part).rows)
+
+
+A = compile_catalogue(check_catalogue((Clicks("user", "1h"), Clicks("ip", "1h"))))
+B = compile_catalogue(check_catalogue((Clicks("user", "1h"), Clicks("ip", "6h"))))
+
+
+def hour(layout: Layout, start: int, seed: int) -> ClickBatch:
+    """Return clicks of one hour, in the order of their times."""
+    batch = random_batch(layout, 200, seed=seed)
+    batch.times[:] = START + start * HOUR + np.arange(200) * (HOUR // 200)
+    return batch
+
+
+def test_a_catalogue_changed_back_and_forth_serves_nothing_cold_or_stale(tmp_path: Path) -> None:
+    """After A, B and A again, a block that was not maintained is cold for its horizon, and then equals A's own."""
+    path, whole = tmp_path / "state.npz", EmbeddedStore(A)
+    cold = []
+    for start, layout in enumerate((A, A, B, A, A, A)):
+        store = EmbeddedStore(layout)
+        if path.exists():
+            store.restore(path, fingerprint="f")
+        batch = hour(A, start, seed=start)
+        expected, found = whole.fold(batch), store.fold(batch)
+        store.snapshot(path, fingerprint="f")
+        sound = found.soundness == Soundness.SOUND
+        cold.append(int((~sound).sum()))
+        if layout is A:
+            np.testing.assert_array_equal(found.rows[sound], expected.rows[sound])
+        np.testing.assert_array_equal(found.rows[:, 0], expected.rows[:, 0])
+    # The newest click before a change is younger than the hour by one two-hundredth.
+    assert cold == [0, 0, 200, 199, 0, 0]
+
+
+def test_a_snapshot_holds_only_what_is_maintained(tmp_path: Path) -> None:
+    """A block of an older catalogue leaves the file with the next snapshot; how warm the others are stays in it."""
+    path = tmp_path / "state.npz"
+    first = EmbeddedStore(A)
+    first.fold(hour(A, 0, seed=1))
+    first.snapshot(path, fingerprint="f")
+    second = EmbeddedStore(B)
+    assert second.restore(path, fingerprint="f") == {B.blocks[1].key}
+    second.snapshot(path, fingerprint="f")
+    third = EmbeddedStore(B)
+    assert third.restore(path, fingerprint="f") == frozenset()
+    assert third.since == second.since == {B.blocks[0].key: 0, B.blocks[1].key: first.newest}
+    assert EmbeddedStore(A).restore(path, fingerprint="f") == {A.blocks[1].key}
+
+
+def test_a_new_store_is_warm(layout: Layout) -> None:
+    """A store that was there from the first click on knows all there is to know."""
+    store = EmbeddedStore(layout)
+    assert store.cold_blocks(layout, START) == ()
+    assert not store.fold(random_batch(layout, 50, seed=2)).soundness.any()
+
+
+def test_blocks_are_borrowed_from_a_store_at_the_same_click(tmp_path: Path) -> None:
+    """A seed that ends with the same click gives the blocks that a snapshot lacks, one that does not gives none."""
+    own, seed = tmp_path / "state.npz", tmp_path / "seed.npz"
+    batch = hour(A, 0, seed=1)
+    for layout, path in ((A, own), (B, seed)):
+        store = EmbeddedStore(layout)
+        store.fold(batch)
+        store.snapshot(path, fingerprint="f")
+    store = EmbeddedStore(B)
+    lacking = store.restore(own, fingerprint="f")
+    assert store.borrow(seed, lacking, fingerprint="f") == lacking
+    assert store.cold_blocks(B, START) == ()
+    more, seeded = hour(B, 1, seed=2), EmbeddedStore(B)
+    seeded.restore(seed, fingerprint="f")
+    np.testing.assert_array_equal(store.fold(more).rows, seeded.fold(more).rows)
+    store.restore(own, fingerprint="f")
+    other = EmbeddedStore(B)
+    other.fold(hour(A, 0, seed=9))
+    other.snapshot(seed, fingerprint="f")
+    assert store.borrow(seed, lacking, fingerprint="f") == frozenset()
+
+
+def test_a_store_of_the_next_key_knows_what_it_folded() -> None:
+    """While keys rotate the store beside folds the same clicks, hashed anew, and gives the same rows once warm."""
+    catalogue = (Clicks("user", "1h"), Gap("user", "last"), Distinct("session", "ip", "1h"), Clicks("ip", "10m"))
+    layout = compile_catalogue(check_catalogue(catalogue))
+    old, late = EmbeddedStore(layout), EmbeddedStore(layout)
+
+    def hashed(batch: ClickBatch) -> ClickBatch:
+        # Any one-to-one map that keeps nulls stands for another key.
+        def other(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+            return np.where(values == 0, values, values ^ np.uint64(0x5DEECE66D5DEECE7))
+
+        return replace(batch, ids=other(batch.ids), keys=other(batch.keys))
+
+    old.fold(hour(layout, 0, seed=1))
+    old.accompany(late)
+    assert late.sequence == old.sequence
+    assert [block.key for block in late.cold_blocks(layout, START + HOUR)] == [block.key for block in layout.blocks]
+    for start in (1, 2):
+        batch = hour(layout, start, seed=1)
+        batch.ids[:] += np.uint64(start)
+        old.fold(replace(batch, beside=hashed(batch)))
+        assert late.sequence == old.sequence
+    batch = hour(layout, 2, seed=1)
+    batch.ids[:] += np.uint64(9)
+    batch.ids[:50] -= np.uint64(7)
+    batch.times[:] += np.int64(HOUR // 2)
+    expected, found = old.fold(batch), late.fold(hashed(batch))
+    assert not found.soundness.any()
+    assert found.repeats.tolist() == expected.repeats.tolist() == [True] * 50 + [False] * 150
+    np.testing.assert_array_equal(found.rows, expected.rows)
+    np.testing.assert_array_equal(found.sequences, expected.sequences)

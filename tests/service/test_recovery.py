@@ -10,12 +10,14 @@ import pytest
 from tests.service.making import NOW, SECRET, click
 
 from slidr.bundle import Bundle
+from slidr.clock import HOUR
 from slidr.decide import Decider, Decisions
 from slidr.errors import FeatureError, ServiceError
 from slidr.features.catalogue import Catalogue, check_catalogue
 from slidr.features.catalogue import Clicks as ClicksFeature
+from slidr.features.clicks import ClickBatch
 from slidr.features.keys import Pseudonymiser
-from slidr.features.layout import compile_catalogue
+from slidr.features.layout import Layout, compile_catalogue
 from slidr.features.store import EmbeddedStore
 from slidr.journal import CHUNK, BundleNames, Journal
 from slidr.service.batching import entries_of
@@ -137,6 +139,12 @@ def test_a_damaged_snapshot_is_refused(bundle: Bundle, tmp_path: Path, kept: int
         recover(store_of(fresh(bundle)), journal, snapshot, fingerprint=FINGERPRINT)
 
 
+def of(layout: Layout, batch: ClickBatch, decider: Decider) -> ClickBatch:
+    """Return a decider's batch as another catalogue encodes it."""
+    wanted = [decider.layout.keys.index(entity) for entity in layout.keys]
+    return replace(batch, keys=np.ascontiguousarray(batch.keys[wanted]))
+
+
 def other_catalogue(*features: ClicksFeature) -> Catalogue:
     """Return a catalogue of clicks."""
     return check_catalogue(features)
@@ -152,17 +160,115 @@ def test_another_bundles_entries_are_folded_by_name(bundle: Bundle, tmp_path: Pa
         assert recover(store, journal, tmp_path / "none", fingerprint=FINGERPRINT) == 40
     assert store.sequence == 40
     again = EmbeddedStore(layout)
-    wanted = [decider.layout.keys.index(entity) for entity in layout.keys]
-    rows = again.fold(replace(decisions.batch, keys=np.ascontiguousarray(decisions.batch.keys[wanted]))).rows
+    rows = again.fold(of(layout, decisions.batch, decider)).rows
     assert rows[-1].max() > 1
     for one, other in zip(store.blocks, again.blocks, strict=True):
         assert one.arrays()["words"].tobytes() == other.arrays()["words"].tobytes()
 
 
-def test_a_key_that_was_never_journalled_is_named(bundle: Bundle, tmp_path: Path) -> None:
-    """A bundle that counts by a column which the journal has no hash of needs a backfill, and is told so."""
-    layout = compile_catalogue(other_catalogue(ClicksFeature(("campaign", "ip"), "1h")))
+def test_a_key_that_was_never_journalled_makes_its_block_cold(bundle: Bundle, tmp_path: Path) -> None:
+    """A block that counts by a column which the journal has no hash of starts behind it, cold; others do not."""
+    layout = compile_catalogue(
+        other_catalogue(ClicksFeature("user", "1h"), ClicksFeature(("campaign", "advertiser"), "1h"))
+    )
     with Journal(tmp_path / "j.sqlite") as journal:
-        decide(fresh(bundle), range(3), journal)
-        with pytest.raises(ServiceError, match=rf"have no key of campaign, campaign\+ip, .*{START_OVER}"):
-            recover(EmbeddedStore(layout), journal, tmp_path / "none", fingerprint=FINGERPRINT)
+        decisions = decide(fresh(bundle), range(3), journal)
+        store = EmbeddedStore(layout)
+        assert recover(store, journal, tmp_path / "none", fingerprint=FINGERPRINT) == 3
+    newest = int(decisions.batch.times.max())
+    assert store.sequence == 3
+    assert list(store.since.values()) == [0, newest]
+    assert [block.entity for block in store.cold_blocks(layout, newest + HOUR - 1)] == [("campaign", "advertiser")]
+    assert store.cold_blocks(layout, newest + HOUR) == ()
+
+
+def test_a_block_that_the_snapshot_lacks_is_folded_from_the_beginning(bundle: Bundle, tmp_path: Path) -> None:
+    """After a change of the catalogue the shared blocks come from the snapshot and the new ones from the journal."""
+    features = (ClicksFeature("user", "24h"), ClicksFeature("ip", "7m"))
+    snapshot, layout = tmp_path / "state.npz", compile_catalogue(other_catalogue(*features))
+    before = compile_catalogue(other_catalogue(features[0]))
+    decider, old, undisturbed = fresh(bundle), EmbeddedStore(before), EmbeddedStore(layout)
+    with Journal(tmp_path / "j.sqlite") as journal:
+        for places in (range(60), range(60, 100)):
+            batch = decide(decider, places, journal).batch
+            if places[0] == 0:
+                old.fold(of(before, batch, decider))
+                old.snapshot(snapshot, fingerprint=FINGERPRINT)
+            undisturbed.fold(of(layout, batch, decider))
+        store = EmbeddedStore(layout)
+        assert recover(store, journal, snapshot, fingerprint=FINGERPRINT) == 40
+    assert set(store.since.values()) == {0}
+    more = of(layout, decide(decider, range(100, 150)).batch, decider)
+    found, expected = store.fold(more), undisturbed.fold(more)
+    assert found.rows.tobytes() == expected.rows.tobytes()
+    assert found.sequences.tolist() == expected.sequences.tolist()
+    assert not found.soundness.any()
+
+
+@pytest.mark.parametrize("journalled", [0, 40])
+def test_a_block_older_than_the_journal_starts_cold(bundle: Bundle, tmp_path: Path, journalled: int) -> None:
+    """Where the journal begins behind a backfilled state, a block that it lacks is as old as either."""
+    seeded, snapshot = fresh(bundle), tmp_path / "state.npz"
+    newest = int(decide(seeded, range(50)).batch.times.max())
+    old = EmbeddedStore(compile_catalogue(other_catalogue(ClicksFeature("user", "1h"))))
+    old.recent = store_of(seeded).recent
+    old.snapshot(snapshot, fingerprint=FINGERPRINT)
+    layout = compile_catalogue(other_catalogue(ClicksFeature("user", "1h"), ClicksFeature("ip", "7m")))
+    with Journal(tmp_path / "j.sqlite") as journal:
+        if journalled:
+            newest = int(decide(seeded, range(50, 50 + journalled), journal).batch.times.max())
+            store_of(seeded).snapshot(tmp_path / "later.npz", fingerprint=FINGERPRINT)
+            old.recent = store_of(seeded).recent
+            old.snapshot(snapshot, fingerprint=FINGERPRINT)
+        store = EmbeddedStore(layout)
+        recover(store, journal, snapshot, fingerprint=FINGERPRINT)
+    assert list(store.since.values()) == [0, newest]
+    assert bool(store.blocks[1].used[0]) == bool(journalled)
+
+
+def test_a_seed_at_the_same_click_warms_a_new_block(bundle: Bundle, tmp_path: Path) -> None:
+    """A service that decided nothing since its seed takes the new blocks of a seed made of the same clicks."""
+    decider, snapshot, seed = fresh(bundle), tmp_path / "state.npz", tmp_path / "seed.npz"
+    batch = decide(decider, range(50)).batch
+    layout = compile_catalogue(other_catalogue(ClicksFeature("user", "1h"), ClicksFeature("ip", "7m")))
+    before = compile_catalogue(other_catalogue(ClicksFeature("user", "1h")))
+    for made, path in ((before, snapshot), (layout, seed)):
+        store = EmbeddedStore(made)
+        store.fold(of(made, batch, decider))
+        store.snapshot(path, fingerprint=FINGERPRINT)
+    with Journal(tmp_path / "j.sqlite") as journal:
+        store = EmbeddedStore(layout)
+        assert recover(store, journal, snapshot, fingerprint=FINGERPRINT, seed=seed) == 0
+    assert set(store.since.values()) == {0}
+    assert store.blocks[1].used[0] > 0
+
+
+def test_the_next_secret_key_starts_where_its_hashes_begin(bundle: Bundle, tmp_path: Path) -> None:
+    """Entries before the overlap of two keys tell the next one nothing; those within it, and after it, are its own."""
+    secrets = SECRET, SECRET[::-1]
+    old, new = (Pseudonymiser(secret) for secret in secrets)
+    known = (old.fingerprint, new.fingerprint)
+    layout = compile_catalogue(bundle.catalogue)
+    store, next_store = EmbeddedStore(layout), EmbeddedStore(layout)
+    with Journal(tmp_path / "j.sqlite") as journal:
+        journal.declare_secrets((old.fingerprint,))
+        newest = int(decide(Decider(bundle, store, old), range(30), journal).batch.times.max())
+        store.accompany(next_store)
+        both = Pseudonymiser(secrets[0], beside=new, known=known)
+        journal.declare_secrets(known)
+        decide(Decider(bundle, store, both), range(30, 70), journal)
+        next_store.snapshot(tmp_path / "half.npz", fingerprint=new.fingerprint)
+        decide(Decider(bundle, store, both), range(70, 80), journal)
+        journal.declare_secrets((new.fingerprint,))
+        decide(Decider(bundle, next_store, Pseudonymiser(secrets[1], known=known)), range(80, 100), journal)
+        for snapshot, folded in ((tmp_path / "none", 100), (tmp_path / "half.npz", 30)):
+            again = EmbeddedStore(layout)
+            told = recover(again, journal, snapshot, fingerprint=new.fingerprint, rotated=True)
+            assert told == folded
+            assert again.since == next_store.since == dict.fromkeys(again.since, newest)
+            assert again.sequence == 100
+            for one, other in zip(again.blocks, next_store.blocks, strict=True):
+                assert one.arrays()["words"].tobytes() == other.arrays()["words"].tobytes()
+        first = EmbeddedStore(layout)
+        assert recover(first, journal, tmp_path / "none", fingerprint=old.fingerprint) == 100
+        assert min(first.since.values()) > newest
