@@ -302,10 +302,12 @@ class Service:
         """Take up new tables of slow features, on another thread since they are checked whole."""
         if self._stopping.is_set():
             return
-        loop = asyncio.get_running_loop()
-        loop.call_later(_LOOK, self._look_for_tables)
+        asyncio.get_running_loop().call_later(_LOOK, self._look_for_tables)
         if (store := self._store) and store.slow is not None:
-            loop.run_in_executor(None, store.slow.refresh)
+            self._spawn(self._refresh(store.slow))
+
+    async def _refresh(self, tables: SlowTables) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, tables.refresh)
 
     def _change_keys(self, batcher: Batcher) -> None:
         """Start over from a snapshot, with the secret keys of now."""
