@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ import siphash24
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slidr.clock import DAY, HOUR, SECOND
 from slidr.errors import SettingsError
-from slidr.features.keys import Pseudonymiser, read_secret
+from slidr.features.catalogue import Clicks
+from slidr.features.clicks import Click, encode_clicks
+from slidr.features.keys import KeyRing, Pseudonymiser, read_secret, read_secrets, rotate_secret
+from slidr.features.layout import compile_catalogue
 
 SECRET = bytes(range(16))
 
@@ -102,3 +107,89 @@ def test_a_key_file_that_cannot_be_made_or_read_is_refused(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="set SLIDR_KEY"):
         read_secret(tmp_path / "file" / "slidr.key")
+
+
+NOW = 1_772_323_200 * SECOND
+SECOND_KEY = SECRET[::-1]
+
+
+def ring_of(*lines: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> KeyRing:
+    """Return the ring of an environment variable with these lines."""
+    monkeypatch.setenv("SLIDR_KEY", ",".join(lines))
+    return read_secrets(tmp_path / "slidr.key")
+
+
+def test_keys_follow_each_other_by_the_clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A key is hashed with beside the other from its time on, and serves a horizon and an hour later."""
+    begins = datetime.fromtimestamp(NOW / SECOND, UTC).isoformat()
+    ring = ring_of(SECRET.hex(), f"{SECOND_KEY.hex()} {begins}", monkeypatch=monkeypatch, tmp_path=tmp_path)
+    one, two = (Pseudonymiser(key).fingerprint for key in (SECRET, SECOND_KEY))
+    serves = NOW + DAY + HOUR
+    for now, serving, beside in ((0, one, None), (NOW - 1, one, None), (NOW, one, two), (serves - 1, one, two)):
+        found = ring.at(now, DAY)
+        assert (found.fingerprint, found.beside and found.beside.fingerprint) == (serving, beside)
+        assert found.known == {one, two}
+    assert (ring.at(serves, DAY).fingerprint, ring.at(serves, DAY).beside) == (two, None)
+    assert [ring.changes(now, DAY) for now in (0, NOW, serves)] == [NOW, serves, None]
+    assert (ring.oldest.fingerprint, ring.newest.fingerprint) == (one, two)
+    assert ring.of("none") is None
+    assert (of := ring.of(two)) is not None
+    assert of.fingerprint == two
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["00" * 16, "11" * 16], "needs a time behind it"),
+        (["00" * 16, "11" * 16 + " 2026-03-01T00:00:00Z", "22" * 16 + " 2026-02-01T00:00:00Z"], "later than that of"),
+        (["00" * 16, "11" * 16 + " 2026-03-01T00:00:00"], "'2026-03-01T00:00:00' is not the time of a secret key"),
+        (["00" * 16, "11" * 16 + " soon"], "'soon' is not the time of a secret key; give it with a zone"),
+        (["00" * 16, "00" * 16 + " 2026-03-01T00:00:00Z"], "one secret key stands on two lines"),
+        (["00" * 16, "11 2026-03-01T00:00:00Z"], "32 hexadecimal digits"),
+    ],
+)
+def test_broken_rings_are_refused(lines: list[str], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keys without times, times without zones or out of order, and doubled keys are refused with what to do."""
+    with pytest.raises(SettingsError, match=f"SLIDR_KEY.*{said}"):
+        ring_of(*lines, monkeypatch=monkeypatch, tmp_path=tmp_path)
+
+
+def test_a_key_that_follows_too_soon_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A third key that begins before the second one serves would leave that one no time to warm up."""
+    lines = ["00" * 16, "11" * 16 + " 2026-03-01T00:00:00Z", "22" * 16 + " 2026-03-02T00:30:00Z"]
+    ring = ring_of(*lines, monkeypatch=monkeypatch, tmp_path=tmp_path)
+    with pytest.raises(SettingsError, match=r"follows that of 2026-03-01T00:00:00.*too soon: each needs 90000 s"):
+        ring.at(NOW, DAY)
+    assert ring.at(NOW, HOUR).beside is not None
+
+
+def test_rotating_adds_a_key_to_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The file keeps its keys and its mode and has one more, unless a rotation is under way."""
+    path = tmp_path / "slidr.key"
+    first = read_secret(path)
+    ring = rotate_secret(path, now=NOW, horizon=DAY)
+    assert read_secrets(path) == ring
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [key.since for key in ring.keys] == [0, NOW]
+    assert (ring.keys[0].secret, ring.keys[1].secret) == (first, read_secret(path))
+    with pytest.raises(SettingsError, match="the last rotation goes on until 2026-03-02T01:00:00"):
+        rotate_secret(path, now=NOW + DAY, horizon=DAY)
+    assert len(rotate_secret(path, now=NOW + DAY + HOUR, horizon=DAY).keys) == 3
+    monkeypatch.setenv("SLIDR_KEY", SECRET.hex())
+    with pytest.raises(SettingsError, match="SLIDR_KEY is set: add"):
+        rotate_secret(path, now=NOW, horizon=DAY)
+
+
+def test_clicks_are_hashed_with_both_keys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In the overlap a batch holds the same clicks a second time, as the next key alone would hash them."""
+    lines = [SECRET.hex(), SECOND_KEY.hex() + " 2026-03-01T00:00:00Z"]
+    ring = ring_of(*lines, monkeypatch=monkeypatch, tmp_path=tmp_path)
+    layout = compile_catalogue((Clicks(("ip", "user"), "1h"), Clicks("network", "1h")))
+    clicks = [Click(click_id=name, time=datetime.now(UTC), ip="192.0.2.1", user="u") for name in ("a", "b")]
+    batch = encode_clicks(clicks, layout, ring.at(NOW, DAY)).take(slice(1, 2))
+    for found, secret in ((batch, SECRET), (batch.beside, SECOND_KEY)):
+        expected = encode_clicks(clicks[1:], layout, Pseudonymiser(secret))
+        assert found is not None
+        np.testing.assert_array_equal(found.ids, expected.ids)
+        np.testing.assert_array_equal(found.keys, expected.keys)
+        np.testing.assert_array_equal(found.times, expected.times)
