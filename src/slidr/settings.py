@@ -152,6 +152,24 @@ class ServiceSettings(Section, frozen=True):
     ] = "process"
 
 
+class StoreSettings(Section, frozen=True):
+    """Redis, where several processes share the state of the features."""
+
+    redis: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="addresses, redis://[user:password@]host:port: one server and its replicas, or some of a"
+            " cluster; SLIDR_REDIS, separated by blanks, overrides them and keeps passwords out of this file"
+        ),
+    ] = ()
+    partitions: Annotated[
+        int, Meta(ge=1, le=1024, description="parts of the state: 1 for one server, about four a server of a cluster")
+    ] = 1
+    timeout_ms: Annotated[
+        int, Meta(ge=1, le=60_000, description="milliseconds that an answer may take; later, a click is unmeasurable")
+    ] = 50
+
+
 class StorageSettings(Section, frozen=True):
     """Where slidr keeps what it makes; relative paths start at the settings file."""
 
@@ -196,6 +214,7 @@ class Settings(Section, frozen=True):
     model: ModelSettings = ModelSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     service: ServiceSettings = ServiceSettings()
+    store: StoreSettings = StoreSettings()
     storage: StorageSettings = StorageSettings()
 
 

@@ -48,6 +48,7 @@ COMMANDS = {
     "bundles": Entry("serving", "List the bundles and the champions' history."),
     "promote": Entry("serving", "Make a bundle the champion."),
     "decide": Entry("batch", "Decide the clicks of a day in batch."),
+    "seed": Entry("seed", "Make the state of backfill and journal that of Redis."),
     "serve": Entry("serving", "Decide clicks over HTTP."),
     "rotate-key": Entry("serving", "Let a new secret key follow the one in use."),
     "skew": Entry("skew", "Compare the rows that served with those of backfill."),
