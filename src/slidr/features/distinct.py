@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slidr.features.arithmetic import CELLS, ESTIMATES, Whole
-from slidr.features.layout import INLINE, MOST_UNITS
+from slidr.features.layout import INLINE, MOST_UNITS, SKETCH_WORDS
+from slidr.features.prefetch import natural
 
 SLOTS = 64
 TABLE_WORDS = 2 * SLOTS
@@ -38,33 +39,32 @@ _STAMPED = 0x8000
 
 
 @numba.njit(cache=True, error_model="numpy", forceinline=True)
-def _put(words: NDArray[np.uint32], size: int, value: np.uint32, own: Whole, oldest: np.uint32) -> bool:
+def _put(words: NDArray[np.uint32], at: Whole, size: int, value: np.uint32, own: Whole, oldest: np.uint32) -> bool:
     """Note a value in an exact table of hashes and stamps; False where the table is full of live values.
 
     A stamp is a unit of time plus one; those above `oldest` are live. No early exit: the search is one of vectors.
     """
-    hashes, stamps = words[:size], words[size : 2 * size]
     found, free = np.uint32(size), np.uint32(size)
     for slot in range(size):
-        live = stamps[slot] > oldest
+        live = words[at + size + slot] > oldest
         place = np.uint32(slot)
-        found = min(found, place if live and hashes[slot] == value else np.uint32(size))
+        found = min(found, place if live and words[at + slot] == value else np.uint32(size))
         free = min(free, np.uint32(size) if live else place)
     stamp = np.uint32(own + 1)
     if found < size:
-        stamps[found] = max(stamps[found], stamp)
+        words[at + size + found] = max(words[at + size + found], stamp)
         return True
     if free == size:
         return False
-    hashes[free], stamps[free] = value, stamp
+    words[at + free], words[at + size + free] = value, stamp
     return True
 
 
 @numba.njit(cache=True, error_model="numpy", forceinline=True)
-def _count(stamps: NDArray[np.uint32], size: int, oldest: np.uint32) -> float:
+def _count(words: NDArray[np.uint32], at: Whole, size: int, oldest: np.uint32) -> float:
     count = np.uint32(0)
     for slot in range(size):
-        count += np.uint32(stamps[slot] > oldest)
+        count += np.uint32(words[at + slot] > oldest)
     return float(count)
 
 
@@ -74,37 +74,40 @@ def _oldest(now: Whole, window: Whole) -> np.uint32:
     return np.uint32(max(now + 1 - window, 0))
 
 
-@numba.njit(cache=True, error_model="numpy")
-def _stamp(cells: NDArray[np.uint16], value: np.uint32, own: Whole, now: Whole, units: Whole) -> None:
-    cell = np.int64(value) >> 21
-    ring = cells[CELLS:]
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
+def _stamp(
+    cells: NDArray[np.uint16], at: Whole, value: np.uint32, own: Whole, when: tuple[Whole, Whole], units: Whole
+) -> None:
+    """Note a value in dense cells; `when` is the present unit and its place in the ring."""
+    now, newest = when
+    cell = at + (np.int64(value) >> 21)
+    ring = at + CELLS
     stamp = np.int64(cells[cell])
     age = (now - stamp) & _AGE_BITS
     if stamp != 0 and age < units:
         if own <= now - age:
             return
-        ring[(now - age) % units] -= np.uint16(1)
-        cells[FILLED] -= np.uint16(1)
+        cells[natural(ring + (newest - age if newest >= age else newest - age + units))] -= np.uint16(1)
+        cells[at + FILLED] -= np.uint16(1)
     cells[cell] = np.uint16((own & _AGE_BITS) | _STAMPED)
-    ring[own % units] += np.uint16(1)
-    cells[FILLED] += np.uint16(1)
+    age = now - own
+    cells[natural(ring + (newest - age if newest >= age else newest - age + units))] += np.uint16(1)
+    cells[at + FILLED] += np.uint16(1)
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _advance(cells: NDArray[np.uint16], last: Whole, now: Whole, units: Whole) -> None:
+def _advance(cells: NDArray[np.uint16], at: Whole, last: Whole, now: Whole, units: Whole) -> None:
     """Let the ring forget what has left the longest window."""
-    if now == last:
-        return
     if now - last >= units:
-        cells[:] = np.uint16(0)
+        cells[at : at + DENSE_WORDS] = np.uint16(0)
         return
-    ring = cells[CELLS:]
+    ring = at + CELLS
     for unit in range(last + 1, now + 1):
-        cells[FILLED] -= ring[unit % units]
-        ring[unit % units] = np.uint16(0)
+        cells[at + FILLED] -= cells[ring + unit % units]
+        cells[ring + unit % units] = np.uint16(0)
     # Stamps wrap after 2^15 units; expired ones are cleared long before, so that none can look fresh again.
     if (now >> 13) != (last >> 13):
-        for cell in range(CELLS):
+        for cell in range(at, ring):
             if ((now - np.int64(cells[cell])) & _AGE_BITS) >= units:
                 cells[cell] = np.uint16(0)
 
@@ -119,91 +122,85 @@ def _take(used: NDArray[np.int64], pool: Whole, free: NDArray[np.int32], spare: 
 
 
 @numba.njit(cache=True, error_model="numpy")
+def _enter_table(state: State, at: Whole) -> None:
+    """Move a sketch from its record into a table."""
+    words, tables, _cells, free, used = state
+    slot = _take(used, TABLES, free[0], FREE_TABLES)
+    words[at + TIER], words[at + SLOT] = np.uint32(1), np.uint32(slot)
+    table = slot * TABLE_WORDS
+    tables[table : table + TABLE_WORDS] = np.uint32(0)
+    tables[table : table + INLINE] = words[at + HASHES : at + STAMPS]
+    tables[table + SLOTS : table + SLOTS + INLINE] = words[at + STAMPS : at + SKETCH_WORDS]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _enter_cells(state: State, at: Whole, when: tuple[Whole, Whole], units: Whole) -> None:
+    """Move a sketch from its table, full of live values, into dense cells."""
+    words, tables, cells, free, used = state
+    table = np.int64(words[at + SLOT]) * TABLE_WORDS
+    free[0, used[FREE_TABLES]] = np.int32(words[at + SLOT])
+    used[FREE_TABLES] += 1
+    slot = _take(used, DENSE, free[1], FREE_DENSE)
+    words[at + TIER], words[at + SLOT] = np.uint32(2), np.uint32(slot)
+    dense = slot * DENSE_WORDS
+    cells[dense : dense + DENSE_WORDS] = np.uint16(0)
+    for entry in range(table, table + SLOTS):
+        _stamp(cells, dense, tables[entry], np.int64(tables[entry + SLOTS]) - 1, when, units)
+
+
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
 def add_distinct(
     state: State,
     at: Whole,
     value: np.uint32,
-    units_of_time: tuple[Whole, Whole, Whole],
+    units_of_time: tuple[Whole, Whole, Whole, Whole],
     units: Whole,
 ) -> None:
     """Note a value in the sketch that begins at word `at` of the records.
 
-    `state` is (records, tables, dense cells, free lists, used); `units_of_time` is (own, last, now): the unit of the
-    click, of the entity's newest click before it, and of the newer of both.
+    `units_of_time` is (own, last, now, newest): the unit of the click, of the entity's newest click before it, of the
+    newer of both, and the place of that one in the ring.
     """
-    words, _tables, _cells, free, used = state
-    own, last, now = units_of_time
-    if words[at + TIER] == 2:
-        _advance(_dense(state, at), last, now, units)
+    words, tables, cells, _free, _used = state
+    own, last, now, newest = units_of_time
+    if words[at + TIER] == 2 and now != last:
+        _advance(cells, np.int64(words[at + SLOT]) * DENSE_WORDS, last, now, units)
     if value == 0 or now - own >= units:
         return
     oldest = _oldest(now, units)
     if words[at + TIER] == 0:
-        inline = words[at + HASHES : at + HASHES + 2 * INLINE]
-        if _put(inline, INLINE, value, own, oldest):
+        if _put(words, at + HASHES, INLINE, value, own, oldest):
             return
-        slot = _take(used, TABLES, free[0], FREE_TABLES)
-        words[at + TIER], words[at + SLOT] = np.uint32(1), np.uint32(slot)
-        table = _table(state, at)
-        table[:] = np.uint32(0)
-        table[:INLINE] = inline[:INLINE]
-        table[SLOTS : SLOTS + INLINE] = inline[INLINE:]
+        _enter_table(state, at)
     if words[at + TIER] == 1:
-        table = _table(state, at)
-        if _put(table, SLOTS, value, own, oldest):
+        if _put(tables, np.int64(words[at + SLOT]) * TABLE_WORDS, SLOTS, value, own, oldest):
             return
-        free[0, used[FREE_TABLES]] = np.int32(words[at + SLOT])
-        used[FREE_TABLES] += 1
-        slot = _take(used, DENSE, free[1], FREE_DENSE)
-        words[at + TIER], words[at + SLOT] = np.uint32(2), np.uint32(slot)
-        cells = _dense(state, at)
-        cells[:] = np.uint16(0)
-        for entry in range(SLOTS):
-            _stamp(cells, table[entry], np.int64(table[SLOTS + entry]) - 1, now, units)
-    _stamp(_dense(state, at), value, own, now, units)
+        _enter_cells(state, at, (now, newest), units)
+    _stamp(cells, np.int64(words[at + SLOT]) * DENSE_WORDS, value, own, (now, newest), units)
 
 
 @numba.njit(cache=True, error_model="numpy", forceinline=True)
-def _table(state: State, at: Whole) -> NDArray[np.uint32]:
-    """Return the table that a sketch of tier 1 points to."""
-    table = np.int64(state[0][at + SLOT]) * TABLE_WORDS
-    return state[1][table : table + TABLE_WORDS]
+def count_distinct(state: State, at: Whole, now: Whole, newest: Whole, window: Whole, units: Whole) -> float:
+    """Return how many distinct values the sketch holds whose last sight is within `window` units before `now`.
 
-
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
-def _dense(state: State, at: Whole) -> NDArray[np.uint16]:
-    """Return the cells that a sketch of tier 2 points to."""
-    dense = np.int64(state[0][at + SLOT]) * DENSE_WORDS
-    return state[2][dense : dense + DENSE_WORDS]
-
-
-@numba.njit(cache=True, error_model="numpy")
-def count_distinct(
-    state: State,
-    at: Whole,
-    now: Whole,
-    window: Whole,
-    units: Whole,
-) -> float:
-    """Return how many distinct values the sketch holds whose last sight is within `window` units before `now`."""
-    words = state[0]
-    oldest = _oldest(now, window)
+    `newest` is the place of the unit `now` in the ring.
+    """
+    words, tables, cells, _free, _used = state
     if words[at + TIER] == 0:
-        return _count(words[at + STAMPS : at + STAMPS + INLINE], INLINE, oldest)
+        return _count(words, at + STAMPS, INLINE, _oldest(now, window))
     if words[at + TIER] == 1:
-        return _count(_table(state, at)[SLOTS:], SLOTS, oldest)
-    cells = _dense(state, at)
+        return _count(tables, np.int64(words[at + SLOT]) * TABLE_WORDS + SLOTS, SLOTS, _oldest(now, window))
+    dense = np.int64(words[at + SLOT]) * DENSE_WORDS
     if window == units:
-        return float(ESTIMATES[cells[FILLED]])
-    ring = cells[CELLS:FILLED]
+        return float(ESTIMATES[cells[dense + FILLED]])
     # The window's units end at `now` and may wrap round the ring's end.
-    newest = now % units
+    ring = dense + CELLS
     first = newest - window + 1
     filled = np.int64(0)
-    for unit in range(max(first, 0), newest + 1):
-        filled += np.int64(ring[unit])
-    for unit in range(units + first, units if first < 0 else 0):
-        filled += np.int64(ring[unit])
+    for unit in range(natural(ring + max(first, 0)), ring + newest + 1):
+        filled += np.int64(cells[unit])
+    for unit in range(natural(ring + units + first), ring + units if first < 0 else 0):
+        filled += np.int64(cells[unit])
     return float(ESTIMATES[filled])
 
 

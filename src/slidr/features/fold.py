@@ -44,7 +44,7 @@ from slidr.features.layout import (
     WINDOWS,
     sketches_at,
 )
-from slidr.features.prefetch import prefetch
+from slidr.features.prefetch import natural, prefetch
 
 _SECONDS = 1e6
 _LN2_HOURS = LN2 * 3.6e9
@@ -185,7 +185,7 @@ def _gap(
         row[layout[at + 2]] = np.float32(variation)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
 def _sketches(
     state: State,
     base: Whole,
@@ -196,17 +196,19 @@ def _sketches(
     click: Whole,
 ) -> None:
     own_time, last, now = times
-    place = base + sketches_at(layout)
+    place = natural(base + sketches_at(layout))
     row = rows[click]
     at = BODY + 2 * layout[WINDOWS] + 2 * layout[HALF_LIVES] + 3 * layout[GAPS]
     for _ in range(layout[SKETCHES]):
         unit, units = float(layout[at + 1]), layout[at + 2]
         current = int(now / unit)
         own = current if own_time == now else int(own_time / unit)
-        add_distinct(state, place, short_key(keys[layout[at], click]), (own, int(last / unit), current), units)
+        newest = np.int64(np.uint64(current) % np.uint64(units))
+        value = short_key(keys[layout[at], click])
+        add_distinct(state, place, value, (own, int(last / unit), current, newest), units)
         windows = layout[at + 3]
         for window in range(at + 4, at + 4 + 2 * windows, 2):
-            row[layout[window + 1]] = np.float32(count_distinct(state, place, current, layout[window], units))
+            row[layout[window + 1]] = np.float32(count_distinct(state, place, current, newest, layout[window], units))
         at += 4 + 2 * windows
         place += SKETCH_WORDS
 
@@ -343,7 +345,7 @@ def fold_block(
             if record < 0:
                 _null_row(layout, batch[2][click])
             else:
-                _join(state, views, layout, batch, record * stride, click)
+                _join(state, views, layout, batch, natural(record * stride), click)
         near = step - _AHEAD
         if start <= near < clicks:
             record = np.int64(-1)

@@ -1,4 +1,4 @@
-"""Prefetch: asks the processor to fetch a cache line before it is needed; the fold is bound by memory."""
+"""What the kernels tell the compiler and the processor: which memory is needed soon, which numbers are natural."""
 
 from __future__ import annotations
 
@@ -28,3 +28,18 @@ def _prefetch(_context: Any, array: Any, _index: Any) -> Any:
 
 prefetch = cast("Callable[[Any, Any], None]", _prefetch)
 """Fetch the cache line of `array[index]` of a one-dimensional contiguous array; changes nothing."""
+
+
+@intrinsic
+def _natural(_context: Any, _whole: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(1)])
+        assume = cgutils.get_or_insert_function(builder.module, kind, "llvm.assume")  # type: ignore[no-untyped-call]
+        builder.call(assume, [builder.icmp_signed(">=", arguments[0], ir.IntType(64)(0))])
+        return arguments[0]
+
+    return types.int64(types.int64), generate
+
+
+natural = cast("Callable[[Any], Any]", _natural)
+"""Return a whole number that is known not to be negative: as an index, it needs no correction from the array's end."""
