@@ -246,3 +246,27 @@ def test_a_column_changes_its_type_within_the_log(tmp_path: Path) -> None:
     assert log.clicks["rank"].to_pylist() == ["1", "first"]
     with pytest.raises(TableError, match="rank"):
         read_log(parse_settings({"clicks": {"path": str(tmp_path / "*.parquet")}}), CLOCK)
+
+
+@pytest.mark.parametrize("before", [0, 20_000, 160_000, 260_000])
+def test_a_huge_user_agent_costs_no_row(tmp_path: Path, before: int) -> None:
+    """A user agent of 10 MB is read as any other, wherever in the file it stands, and so are the rows around it."""
+    huge = line("huge").replace("Mozilla", "x" * 10_000_000)
+    log = read_log(settings_of(tmp_path, *(line(f"a{row}") for row in range(before)), huge, line("z")), CLOCK)
+    assert (log.clicks.num_rows, log.rejections.total) == (before + 2, 0)
+    assert max(pc.utf8_length(log.clicks["user_agent"]).to_pylist()) == 10_000_000
+
+
+def test_a_line_without_an_end_is_told(tmp_path: Path) -> None:
+    """A line longer than any that is read is named as such, not by what the parser calls it."""
+    endless = line("endless").replace("Mozilla", "x" * 80_000_000)
+    with pytest.raises(SourceError, match="a line is longer than 32 MiB, or a quote in it is never closed"):
+        read_log(settings_of(tmp_path, line("a"), endless, line("z")), CLOCK)
+
+
+def test_times_as_numbers_refuse_the_log(tmp_path: Path) -> None:
+    """A column of seconds, NaN and infinity among them, is refused by its type before any row is lost."""
+    times = pa.table({"click_id": ["a", "b", "c"], "time": [1.7e9, float("nan"), float("inf")]})
+    pq.write_table(times, tmp_path / "clicks.parquet")
+    with pytest.raises(TableError, match="column 'time' holds double; slidr takes timestamps or ISO 8601 text"):
+        read_log(parse_settings({"clicks": {"path": str(tmp_path / "clicks.parquet")}}), CLOCK)

@@ -54,6 +54,29 @@ def test_a_settings_file_that_is_wrong(slidr: Run, tmp_path: Path, text: str, wo
     assert_refused(slidr("ingest", *settings(tmp_path, text)), "slidr.toml", *words)
 
 
+FEATURES = [
+    ("{ kind = 'Clicks', by = 'user', window = '1h' }", ("2 features are called 'clicks_user_1h'",)),
+    ("{ kind = 'Clicks', by = 'user', window = '0m' }", ("window", "'0m' is not a duration")),
+    ("{ kind = 'Clicks', by = 'user', window = '-1h' }", ("window", "'-1h' is not a duration")),
+    ("{ kind = 'Clicks', by = 'user', window = '31d' }", ("window = '31d' is longer than 30d", "PeakDistinct")),
+    ("{ kind = 'Distinct', column = 'user', by = 'ip', window = '90d' }", ("is longer than 30d",)),
+    ("{ kind = 'Velocity', by = 'user', half_life = '0s' }", ("half_life", "'0s' is not a duration")),
+    ("{ kind = 'Clicks', by = 'usr', window = '1h' }", ("did you mean 'user'?",)),
+    ("{ kind = 'Click', by = 'user', window = '1h' }", ("did you mean 'Clicks'?",)),
+]
+
+
+@pytest.mark.parametrize("name", ["features", "backfill", "daily"])
+@pytest.mark.parametrize(("declared", "words"), FEATURES)
+def test_features_that_cannot_be(
+    slidr: Run, tmp_path: Path, learned: Learned, name: str, declared: str, words: tuple[str, ...]
+) -> None:
+    """A feature declared twice, a window of nothing or longer than state is kept, and a wrong name are told at once."""
+    storage = learned.settings.storage
+    text = f"[features]\nadd = [{declared}]\n[storage]\nlake = '{storage.lake}'\nregistry = '{storage.registry}'\n"
+    assert_refused(slidr(name, *settings(tmp_path, text)), *words)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -32,7 +32,8 @@ from slidr.tables import Rejections, Table
 
 CHUNK = 250_000
 """Most rows of a feed, which bounds the memory that reading takes."""
-_BLOCK = 8 * 1024 * 1024
+_BLOCK = 32 * 1024 * 1024
+"""Bytes of a CSV file that are parsed at once; a longer line would not be found to end."""
 _LONGEST_HEADER = 64 * 1024
 _DELIMITERS = ",\t;|"
 _GZIP = b"\x1f\x8b"
@@ -97,7 +98,10 @@ class Log:
                 cause = f"its gzip stream ends early or is damaged ({cause}); copy the file again"
             raise SourceError(f"{self.path}: {cause}") from fault
         except (pa.ArrowException, UnicodeDecodeError) as fault:
-            raise SourceError(f"{self.path}: not a log that this source reads: {fault}") from fault
+            cause = str(fault)
+            if "straddling" in cause:
+                cause = f"a line is longer than {_BLOCK >> 20} MiB, or a quote in it is never closed; mend that line"
+            raise SourceError(f"{self.path}: not a log that this source reads: {cause}") from fault
 
 
 def file_system(path: str) -> tuple[FileSystem, str]:
