@@ -3,7 +3,7 @@
     python -m benchmarks.redis [--seconds 5] [--feast .venv-feast/bin/python]
 
 Redis has one core and one client, on the other core, that waits for every answer, Feast's likewise. A click is encoded
-from its strings, added to its entities and answered with its row of the default catalogue; at the end every row is
+from its strings, added to its entities and answered with its row of the default catalogue; off the clock, every row is
 compared with that of the embedded store. `redis_us_batch…` is processor time of Redis for a click. The latency is that
 of a single click. `ratio_feast` is over the quicker of Feast's two clients at 64 clicks a call; it reads, and counts
 nothing. The last line is one JSON object.
