@@ -19,9 +19,11 @@ from slidr.clock import HOUR, MINUTE
 from slidr.daily.batch import decide_table
 from slidr.decide import MODEL, NO_IDENTIFIERS, Decider, Decisions, check_serves, read_champion
 from slidr.errors import BundleError, RegistryError
-from slidr.features.clicks import Click, click_type
+from slidr.features.catalogue import Clicks as ClicksFeature
+from slidr.features.clicks import Click, click_type, encode_clicks
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import compile_catalogue
+from slidr.features.side_by_side import SideBySide, side_by_side
 from slidr.features.store import EmbeddedStore
 from slidr.registry import Registry
 from slidr.rules import prepare_rules
@@ -208,6 +210,34 @@ def test_a_decision_reads_as_its_columns(bundle: Bundle) -> None:
 def test_no_clicks_no_decisions(bundle: Bundle) -> None:
     """An empty request is decided too."""
     assert decider_of(bundle).decide([]).verdicts == []
+
+
+def test_champion_and_challenger_decide_one_fold(bundle: Bundle) -> None:
+    """Deciders over views of one store decide a batch as each would alone, and the store folds it once."""
+    layouts = [compile_catalogue(bundle.catalogue), compile_catalogue((ClicksFeature("device", "3h"),))]
+    store = EmbeddedStore(side_by_side([*layouts, layouts[0]])[0])
+    champion, _, challenger = SideBySide([*layouts, layouts[0]], store).views
+    deciders = [Decider(bundle, view, Pseudonymiser(small.SECRET), RULES) for view in (champion, challenger)]
+    alone = decider_of(bundle)
+    for start in (0, 20):
+        clicks = [click(place) for place in range(start, start + 20)]
+        batch = encode_clicks(clicks, store.layout, deciders[0].pseudonymiser)
+        attributes = {name: [getattr(one, name, None) for one in clicks] for name in alone.columns}
+        expected = alone.decide(clicks)
+        for decider in deciders:
+            found = decider.decide_batch(batch, [one.click_id for one in clicks], attributes)
+            np.testing.assert_array_equal(found.rows, expected.rows)
+            assert (found.verdicts, found.reasons) == (expected.verdicts, expected.reasons)
+    assert store.sequence == 40
+    assert deciders[0].decide([click(99)]).rows.tobytes() == alone.decide([click(99)]).rows.tobytes()
+
+
+def test_a_bundle_of_another_key_on_the_ring_is_served(bundle: Bundle) -> None:
+    """A bundle goes on when keys rotate: its features do not depend on the key."""
+    old, new = Pseudonymiser(small.SECRET), bytes(16)
+    store = EmbeddedStore(compile_catalogue(bundle.catalogue))
+    turned = Decider(bundle, store, Pseudonymiser(new, known=[old.fingerprint])).decide([click(), click(1)])
+    assert turned.rows.tobytes() == decider_of(bundle).decide([click(), click(1)]).rows.tobytes()
 
 
 def test_another_secret_key_is_refused(bundle: Bundle) -> None:
