@@ -21,14 +21,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests import small
-from tests.features.batches import START, random_batch
+from tests.features.batches import START, assert_same_bits, random_batch, remembered
 
 from slidr.clock import DAY, HOUR, SECOND, SystemClock
 from slidr.features.backfill import encode_table, fold_table
 from slidr.features.clicks import ClickBatch, click_type, encode_clicks
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import Layout
-from slidr.features.recent import MEMORY, REPEAT_WINDOW
 from slidr.features.store import EmbeddedStore, Folded
 from slidr.ingest import read_log
 from slidr.settings import parse_settings
@@ -70,26 +69,6 @@ EMBEDDED: dict[str, FoldPath] = {
     "two threads": on_two_threads,
 }
 PATHS: dict[str, FoldPath] = {**EMBEDDED}
-
-
-def assert_same_bits(found: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
-    """Assert that two matrices of rows are equal in every bit."""
-    assert found.dtype == expected.dtype == np.float32
-    np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
-
-
-def remembered(log: ClickBatch) -> ClickBatch:
-    """Return the log with a click_id of its own for every repeat that a path may have forgotten."""
-    ids, held, newest = log.ids.copy(), dict[int, int](), 0
-    for place, (key, time) in enumerate(zip(log.ids.tolist(), log.times.tolist(), strict=True)):
-        known = held.get(key)
-        if known is not None and abs(time - known) <= REPEAT_WINDOW:
-            if known < newest - MEMORY:
-                ids[place] = key ^ (place + 1)
-        else:
-            held[key] = time
-        newest = max(newest, time)
-    return replace(log, ids=ids)
 
 
 @pytest.fixture(scope="module")
