@@ -137,16 +137,18 @@ class BlockState:
             if done == len(clicks):
                 break
             if not self._grow_pools():
-                self._make_room()
+                self._make_room(int(clicks.times[done]))
         self.latest = max(self.latest, int(clicks.times.max(initial=0)))
 
-    def _make_room(self) -> None:
-        """Make room for one record more: drop what reads as new anyway, or grow, or evict the oldest."""
+    def _make_room(self, time: int) -> None:
+        """Make room for a click of this time: drop what reads as new anyway, or grow, or evict the oldest."""
         newest = self._newest()
-        # One click with a time far ahead must not make all others look idle: the hundredth newest tells the time.
+        # Neither a few clicks with a time far ahead nor a clock set back may make others look idle: the present is
+        # the click's own time, or, where that is earlier, the time that the newest hundredth of the entities has seen.
         rank = (len(newest) - 1) * 99 // 100
+        present = min(time, int(np.partition(newest, rank)[rank]))
         # An entity idle for the horizon reads as new; twice that leaves room for late clicks.
-        since = int(np.partition(newest, rank)[rank]) - 2 * self._horizon
+        since = present - 2 * self._horizon
         room = len(newest)
         if 4 * int(np.count_nonzero(newest < since)) > room:
             self.evict(since)
