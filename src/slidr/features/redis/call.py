@@ -107,7 +107,7 @@ class Call:
     def fold(self, terms: Terms) -> Command:
         """Number, claim and add all at once, where there is one partition."""
         partition, epoch, expected, expiry = terms
-        keys = [agreement_key(partition), counter_key(partition, epoch)]
+        keys = [agreement_key(partition), counter_key(partition, epoch), newest_key(partition, epoch)]
         keys += [*self._click_keys(terms, np.arange(len(self.batch))), *self._entity_keys(terms)]
         about: list[str | bytes | int] = [expected, len(self.batch), CLAIM_SECONDS, expiry, self.token, ""]
         return function("fold", keys, [*about, *self.batch.times.tolist(), *self._chunks(partition)])
@@ -117,11 +117,12 @@ class Call:
         keys = [agreement_key(terms.partition), counter_key(terms.partition, terms.epoch)]
         return function("number", keys, [terms.expected, len(self.batch)])
 
-    def claim(self, terms: Terms, places: NDArray[np.int64]) -> Command:
-        """Claim the clicks of these places, whose home the partition is."""
-        partition, _, expected, _ = terms
-        keys = [agreement_key(partition), agreement_key(partition), *self._click_keys(terms, places)]
-        about: list[str | bytes | int] = [expected, len(places), CLAIM_SECONDS, "", self.token, self.base]
+    def claim(self, terms: Terms, places: NDArray[np.int64], newest: int) -> Command:
+        """Claim the clicks of these places, whose home the partition is; `newest` is the newest time folded so far."""
+        partition, epoch, expected, _ = terms
+        keys = [agreement_key(partition), agreement_key(partition), newest_key(partition, epoch)]
+        keys += self._click_keys(terms, places)
+        about: list[str | bytes | int] = [expected, len(places), CLAIM_SECONDS, newest, self.token, self.base]
         return function("claim", keys, [*about, *self.batch.times[places].tolist(), *places.tolist()])
 
     def add(self, terms: Terms) -> Command:
@@ -180,3 +181,8 @@ def click_key(partition: int, epoch: str, key: int) -> str:
 def counter_key(partition: int, epoch: str) -> str:
     """Return the key of the counter of sequences."""
     return f"{tag(partition)}:{epoch}:sequence"
+
+
+def newest_key(partition: int, epoch: str) -> str:
+    """Return the key of the newest time of the clicks that a partition has claimed."""
+    return f"{tag(partition)}:{epoch}:newest"

@@ -22,19 +22,23 @@ local function disagreement(keys, args)
   if held ~= args[1] then return {'agreement', held} end
 end
 
--- Returns the claims of clicks that were claimed within an hour of their time, '' for the others; nil where all are new.
-local function known(keys, args, clicks)
-  local claims, found = redis.call('MGET', unpack(keys, 3, 2 + clicks)), false
+-- Returns the claims of clicks that are repeats, '' for the others, and whether there is any: a click_id claimed within
+-- an hour of the click's time, unless that lies more than two hours behind the newest click, where no store remembers it.
+-- keys: 3 newest time, then one for each click; args: times from 7 on; newest: a later one that the caller knows of
+local function known(keys, args, clicks, newest)
+  local claims, found = redis.call('MGET', unpack(keys, 4, 3 + clicks)), false
+  newest = math.max(newest, tonumber(redis.call('GET', keys[3]) or 0))
   for click = 1, clicks do
-    local claim = claims[click] or ''
+    local claim, own = claims[click] or '', tonumber(args[6 + click])
     if claim ~= '' then
       local time = tonumber(string.match(claim, ' (-?%d+) '))
-      if math.abs(time - tonumber(args[6 + click])) > HOUR then claim = '' end
+      if math.abs(time - own) > HOUR or time < newest - 2 * HOUR then claim = '' end
     end
+    if claim == '' then newest = math.max(newest, own) end
     claims[click] = claim
     found = found or claim ~= ''
   end
-  if found then return claims end
+  return claims, found, newest
 end
 
 -- Appends chunks to entities, lets them live on, and returns their values.
@@ -55,7 +59,7 @@ local function take(counter, clicks)
 end
 
 -- One partition, all at once: claims a sequence for every click and appends the clicks to their entities.
--- keys: agreement, counter, one for each click, one for each entity
+-- keys: agreement, counter, newest time, one for each click, one for each entity
 -- args: agreement, number of clicks, expiry of claims (s), expiry of entities (ms), token, unused, time of each click,
 --       count and entries of each entity's chunk
 -- returns 'folded', base, values; or, with nothing changed, 'known', claims
@@ -63,14 +67,15 @@ local function fold(keys, args)
   local refused = disagreement(keys, args)
   if refused then return refused end
   local clicks = tonumber(args[2])
-  local claims = known(keys, args, clicks)
-  if claims then return {'known', claims} end
+  local claims, found, newest = known(keys, args, clicks, 0)
+  if found then return {'known', claims} end
   local base = take(keys[2], clicks)
   for click = 1, clicks do
     local claim = string.format('%.0f %s %s', base + click - 1, args[6 + click], args[5])
-    redis.call('SET', keys[2 + click], claim, 'EX', args[3])
+    redis.call('SET', keys[3 + click], claim, 'EX', args[3])
   end
-  return append(keys, args, 3 + clicks, 4, base, args[4])
+  redis.call('SET', keys[3], string.format('%.0f', newest), 'PX', LIFE)
+  return append(keys, args, 4 + clicks, 3, base, args[4])
 end
 
 -- Several partitions, first step: takes sequences from the counter.
@@ -80,22 +85,23 @@ local function number(keys, args)
 end
 
 -- Second step: claims those clicks that nobody has claimed.
--- keys: agreement, unused, one for each click
--- args: agreement, number of clicks, expiry of claims (s), unused, token, base, time of each click, offset of each
+-- keys: agreement, unused, newest time, one for each click
+-- args: agreement, number of clicks, expiry of claims (s), newest time that the caller knows of, token, base, time of each
+--       click, offset of each
 -- returns 'claimed', the claims of others, '' where the click is the caller's
 local function claim(keys, args)
   local refused = disagreement(keys, args)
   if refused then return refused end
-  local clicks, claims = tonumber(args[2]), {}
-  local others = known(keys, args, clicks) or {}
+  local clicks = tonumber(args[2])
+  local claims, _, newest = known(keys, args, clicks, tonumber(args[4]))
   for click = 1, clicks do
-    claims[click] = others[click] or ''
     if claims[click] == '' then
       local sequence = tonumber(args[6]) + tonumber(args[6 + clicks + click])
       local words = string.format('%.0f %s %s', sequence, args[6 + click], args[5])
-      redis.call('SET', keys[2 + click], words, 'EX', args[3])
+      redis.call('SET', keys[3 + click], words, 'EX', args[3])
     end
   end
+  redis.call('SET', keys[3], string.format('%.0f', newest), 'PX', LIFE)
   return {'claimed', claims}
 end
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, NamedTuple
 
-from redis import exceptions as faults
 from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool
 from redis.crc import key_slot
 from redis.retry import Retry
 
+from redis import exceptions as faults
 from slidr.errors import StoreError
 
 LIBRARY = "slidr_1"

@@ -12,7 +12,7 @@ from slidr.errors import StoreError
 from slidr.features.block import BlockState
 from slidr.features.distinct import LIVE
 from slidr.features.redis.agreement import Agreement
-from slidr.features.redis.call import CLAIM_SECONDS, agreement_key, click_key, counter_key, entity_key
+from slidr.features.redis.call import CLAIM_SECONDS, agreement_key, click_key, counter_key, entity_key, newest_key
 from slidr.features.redis.nodes import Command, Nodes
 from slidr.features.redis.values import pack_record
 from slidr.features.store import EmbeddedStore
@@ -53,8 +53,9 @@ def seed(urls: Sequence[str], source: EmbeddedStore, *, partitions: int = 1, tim
             blocks = {state.block.key: source.since[state.block.key] for state in source.blocks}
             agreed = Agreement(epoch, nodes.identity(partition).run, partitions, blocks)
             counter: Command = ("SET", counter_key(partition, epoch), source.sequence, "PX", _LIFE)
+            newest: Command = ("SET", newest_key(partition, epoch), source.newest, "PX", _LIFE)
             agreement: Command = ("SET", agreement_key(partition), agreed.encoded(), "PX", _LIFE)
-            _write(nodes, {partition: [counter, agreement]})
+            _write(nodes, {partition: [counter, newest, agreement]})
         return written
     finally:
         nodes.close()

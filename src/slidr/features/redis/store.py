@@ -73,6 +73,7 @@ class RedisStore:
         self._expiry = 2 * layout.horizon // 1000
         self._epoch = ""
         self._generation = -1
+        self._newest = 0
         self._settled = [False] * partitions
         self._expected = [b""] * partitions
         self._agreed: list[Agreement | None] = [None] * partitions
@@ -189,7 +190,7 @@ class RedisStore:
             call.base = int(self._whole(self._run({0: call.number(self._terms(0))}))[0][1])
         homes = (call.batch.ids % np.uint64(self.partitions)).astype(np.int64)
         mine = {home: np.flatnonzero(homes == home) for home in np.unique(homes).tolist()}
-        commands = {home: call.claim(self._terms(home), places) for home, places in mine.items()}
+        commands = {home: call.claim(self._terms(home), places, self._newest) for home, places in mine.items()}
         call.sequences = call.base + np.arange(len(others))
         try:
             for home, answer in self._whole(self._run(commands)).items():
@@ -198,6 +199,7 @@ class RedisStore:
             call.sequences[:] = -1
             raise
         call.sequences[others >= 0] = -1
+        self._newest = max(self._newest, int(call.batch.times[others < 0].max(initial=0)))
         return others
 
     @staticmethod
