@@ -10,7 +10,6 @@ fold have no repeat of a click that the newest has left two hours behind.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
