@@ -11,6 +11,7 @@ from slidr.errors import FeatureError, SettingsError
 from slidr.features.catalogue import (
     KINDS,
     AnyFeature,
+    Burst,
     Catalogue,
     Clicks,
     Distinct,
@@ -77,6 +78,7 @@ def test_windows_follow_the_settings() -> None:
         ({"kind": "Clicks", "by": "user", "window": "30m"}, Clicks("user", "30m")),
         ({"kind": "Clicks", "by": ["ip", "device"], "window": "2d"}, Clicks(("ip", "device"), "2d")),
         ({"kind": "Velocity", "by": "campaign", "half_life": "1d"}, Velocity("campaign", "1d")),
+        ({"kind": "Burst", "by": "user", "short": "1m", "long": "1h"}, Burst("user", "1m", "1h")),
         ({"kind": "Gap", "by": "network", "statistic": "variation"}, Gap("network", "variation")),
         ({"kind": "Gap", "by": "network"}, Gap("network", "last")),
         ({"kind": "Distinct", "column": "user", "by": "session", "window": "1h"}, Distinct("user", "session", "1h")),
@@ -124,6 +126,8 @@ def test_what_cannot_be_added(declaration: dict[str, Any], message: str) -> None
         (Clicks("", "1h"), "Clicks: '' is unknown"),
         (Clicks("user", "1 hour"), "clicks_user_1 hour: window: '1 hour' is not a duration"),
         (Clicks("user", "0s"), "clicks_user_0s: window: '0s' is not a duration; write a positive whole number"),
+        (Burst("user", "1h", "60m"), "burst_user_1h_60m: short = '1h' is not shorter than long = '60m'"),
+        (Burst("user", "1h", "31d"), "burst_user_1h_31d: long = '31d' is longer than 30d"),
         (Velocity("user", "0m"), "velocity_user_0m: half_life: '0m' is not a duration"),
         (
             Clicks("user", "31d"),

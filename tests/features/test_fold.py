@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.features.reference import Entity
 
 from slidr.clock import DAY, HOUR, MINUTE, SECOND
-from slidr.features.catalogue import Catalogue, Clicks, Distinct, Gap, Velocity, check_catalogue
+from slidr.features.catalogue import Burst, Catalogue, Clicks, Distinct, Gap, Velocity, check_catalogue
 from slidr.features.clicks import ClickBatch
 from slidr.features.layout import HORIZON, compile_catalogue
 from slidr.features.store import EmbeddedStore
@@ -19,6 +19,8 @@ CATALOGUE: Catalogue = check_catalogue((
     Clicks("user", "24h"),
     Velocity("user", "10m"),
     Velocity("user", "1h"),
+    Burst("user", "1m", "24h"),
+    Burst("user", "10m", "1h"),
     Gap("user", "last"),
     Gap("user", "mean"),
     Gap("user", "variation"),
@@ -78,6 +80,9 @@ def test_rows_equal_reference(clicks: list[tuple[int, int, int, int]]) -> None:
         for name, window in WINDOWS.items():
             assert user.exact(window - window // 6) <= rows[name][place] <= user.exact(window)
             assert rows[name][place] == user.hops(window)
+        for name, short, long in (("burst_user_1m_24h", MINUTE, DAY), ("burst_user_10m_1h", 10 * MINUTE, HOUR)):
+            even = user.hops(long) * short / long
+            np.testing.assert_allclose(rows[name][place], user.hops(short) / even, rtol=1e-6)
         for name, half_life in (("velocity_user_10m", 10 * MINUTE), ("velocity_user_1h", HOUR)):
             np.testing.assert_allclose(rows[name][place], user.rate(half_life), rtol=1e-4, atol=1e-6)
         assert rows["gap_user_last"][place] == np.float32(user.gap)
@@ -113,6 +118,7 @@ def test_null_entity_counts_nothing() -> None:
     rows = folded(batch)
     assert rows["clicks_user_24h"].tolist() == [1, 0]
     assert rows["velocity_user_1h"][1] == 0
+    assert rows["burst_user_1m_24h"].tolist() == [1440, 0]
     assert rows["gap_user_last"][1] == rows["gap_user_last"][0]
     assert rows["distinct_session_user_24h"][1] == 0
 

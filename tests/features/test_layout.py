@@ -52,7 +52,6 @@ def test_columns_are_in_the_order_of_the_catalogue(catalogue: Catalogue, layout:
 def test_each_column_is_written_once(layout: Layout) -> None:
     """Blocks, clock, missing flags and slow features together name each column of the row exactly once."""
     columns = [column for column in layout.clock.tolist() if column >= 0] + layout.missing[:, 1].tolist()
-    columns += [slow.column_of_row for slow in layout.slow]
     columns += [column.column_of_row for column in layout.slow]
     for block in layout.blocks:
         head, at = block.layout, BODY
