@@ -213,8 +213,9 @@ class _Days:
     def save(self, state: Path) -> None:
         """Write the state behind a day."""
         self._store.snapshot(state, fingerprint=self._fingerprint)
-        # Arrays grow to other lengths where a run begins with a file. From here on both runs are the same to the bit.
-        self._store.restore(state, fingerprint=self._fingerprint)
+        # A run that goes on from the file must do so from the same arrays, to the bit, as this one.
+        for block in self._store.blocks:
+            block.restore(block.arrays(), block.latest)
 
     def end(self, last: Checkpoint | None) -> None:
         """Write the state behind the newest click to where a new service looks for it."""

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from deltalake import DeltaTable, write_deltalake
+from deltalake import ColumnProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from slidr.errors import TableError, nearest
@@ -297,6 +297,7 @@ class Lake:
             # Further columns of an open table may come and go between days.
             schema_mode="merge" if table.timed or how["mode"] == "append" else "overwrite",
             storage_options=self._storage_options,
+            writer_properties=_written(rows.schema),
             **how,
         )
 
@@ -324,6 +325,13 @@ def _dated(table: Table, data: pa.Table) -> tuple[pa.Table, list[date]]:
         )
     days = rows["time"].cast(pa.date32())
     return rows.append_column(PARTITION, days), sorted(days.unique().to_pylist())
+
+
+def _written(schema: pa.Schema) -> WriterProperties:
+    """Return how Parquet is written: numbers rarely repeat, so dictionaries of them would only cost time and space."""
+    numbers = [field.name for field in schema if pa.types.is_floating(field.type)]
+    plain = ColumnProperties(dictionary_enabled=False)
+    return WriterProperties(compression="ZSTD", compression_level=1, column_properties=dict.fromkeys(numbers, plain))
 
 
 def _further(table: Table, data: pa.Table) -> list[str]:
