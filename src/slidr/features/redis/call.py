@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from slidr.clock import SECOND
+from slidr.features.arithmetic import Whole
 from slidr.features.clicks import ClickBatch
 from slidr.features.layout import KEY_ROW
 from slidr.features.recent import REPEAT_WINDOW
@@ -28,6 +31,39 @@ class Terms(NamedTuple):
     expiry: int
 
 
+@numba.njit(cache=True)
+def _group(
+    own: NDArray[np.uint64],
+    of: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    counts: NDArray[np.uint32],
+    order: NDArray[np.int64],
+) -> tuple[Whole, Whole]:
+    """Group clicks by key: write the group of each, -1 for the key 0, and their places, group by group.
+
+    Returns how many groups there are, and how many clicks in them. A call has few clicks, so every group is looked at.
+    """
+    groups = 0
+    for click in range(len(own)):
+        of[click] = -1
+        if own[click] != 0:
+            group = 0
+            while group < groups and keys[group] != own[click]:
+                group += 1
+            if group == groups:
+                keys[group] = own[click]
+                groups += 1
+            of[click] = group
+            counts[group] += np.uint32(1)
+    place = 0
+    for group in range(groups):
+        for click in range(len(own)):
+            if of[click] == group:
+                order[place] = click
+                place += 1
+    return groups, place
+
+
 class Entities:
     """What clicks do to the entities of one block.
 
@@ -41,18 +77,17 @@ class Entities:
     def __init__(self, reader: Reader, clicks: ClickBatch, partitions: int) -> None:
         self.reader = reader
         own = clicks.keys[reader.block.layout[KEY_ROW]]
-        self.keys, self.of = np.unique(own, return_inverse=True)
-        if len(self.keys) and self.keys[0] == 0:
-            self.keys, self.of = self.keys[1:], self.of - 1
+        self.of, self._order = np.empty(len(own), np.int64), np.empty(len(own), np.int64)
+        found, counts = np.empty(len(own), np.uint64), np.zeros(len(own), np.uint32)
+        entities, clicks_of_some = _group(own, self.of, found, counts, self._order)
+        self.keys, self._counts = found[:entities], counts[:entities]
+        self._order = self._order[:clicks_of_some]
         self.partitions = (self.keys % np.uint64(partitions)).astype(np.int64)
-        order = np.argsort(self.of, kind="stable")
-        self._order = order[np.searchsorted(self.of[order], 0) :]
-        self._counts = np.bincount(self.of[self._order], minlength=len(self.keys))
         self._entries = reader.entries(clicks)
 
     def chunks(self) -> list[bytes]:
         """Return what is added to each entity: the number of its clicks, and their entries."""
-        return self._joined(self._entries, np.array(self._counts, np.uint32))
+        return self._joined(self._entries, self._counts)
 
     def wanted(self, sequences: NDArray[np.int64]) -> list[bytes]:
         """Return each entity's clicks with their sequences, for the repair; the offset of each is zero."""
@@ -75,6 +110,7 @@ class Call:
 
     Attributes:
         batch: the clicks.
+        epoch: of the state that sequences and values are of.
         token: tells this call's claims from those of others.
         entities: what the clicks touch, block by block.
         base: the first of the sequences taken for this call; -1 as long as there are none.
@@ -82,18 +118,26 @@ class Call:
         values: what each entity held after the call, block by block; empty as long as it is not known.
         unheard: partitions whose entities have not answered.
         tried: whether the clicks may have been added already.
+        claimed: whether the clicks may have been claimed without being added.
         repeats: whether the clicks are repeats, which are only read.
     """
 
-    def __init__(self, batch: ClickBatch, readers: Sequence[Reader], partitions: int) -> None:
+    def __init__(self, batch: ClickBatch, readers: Sequence[Reader], partitions: int, epoch: str) -> None:
         self.batch = batch
+        self.epoch = epoch
         self.token = secrets.token_hex(4)
         self.entities = [Entities(reader, batch, partitions) for reader in readers]
         self.base = -1
         self.sequences = np.full(len(batch), -1, np.int64)
         self.values: list[list[bytes]] = [[b""] * len(entities.keys) for entities in self.entities]
         self.unheard = {int(one) for entities in self.entities for one in np.unique(entities.partitions)}
-        self.tried = self.repeats = False
+        self.tried = self.claimed = self.repeats = False
+
+    def resumed(self, sequences: NDArray[np.int64], *, repeats: bool = False) -> Call:
+        """Return the call, of clicks that have sequences and may have been added already."""
+        self.sequences, self.repeats = sequences, repeats
+        self.tried, self.claimed = True, not repeats
+        return self
 
     def hear(self, partition: int, values: Sequence[bytes]) -> None:
         """Take the values of a partition's entities, in the order in which the command named them."""
@@ -161,6 +205,11 @@ def _lying(parts: list[bytes], partitions: NDArray[np.int64], partition: int) ->
 def function(name: str, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Command:
     """Return the command that calls a function of the library."""
     return ("FCALL", f"{LIBRARY}_{name}", len(keys), *keys, *arguments)
+
+
+def digest(value: bytes) -> str:
+    """Return what tells a value from any other, as the library computes it."""
+    return hashlib.sha1(value, usedforsecurity=False).hexdigest()
 
 
 def agreement_key(partition: int) -> str:

@@ -9,6 +9,7 @@ that of their sequences.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,9 +21,9 @@ from slidr.features.clicks import ClickBatch
 from slidr.features.fold import fold_click
 from slidr.features.layout import HORIZON, Layout
 from slidr.features.redis.agreement import Agreement, read_agreement
-from slidr.features.redis.call import Call, Terms, agreement_key, entity_key, function
+from slidr.features.redis.call import Call, Terms, agreement_key, digest, entity_key, function
 from slidr.features.redis.nodes import Command, Identity, Nodes
-from slidr.features.redis.values import HEAD, Reader
+from slidr.features.redis.values import Reader
 from slidr.features.slow import SlowTables, fill_slow
 from slidr.features.store import Folded, Soundness
 
@@ -31,6 +32,8 @@ MOST = 128
 _ATTEMPTS = 3
 _MOST_REPLACED = 64
 """Records put back with one call."""
+_MOST_UNFINISHED = 1000
+"""Calls put off until all servers answer again; beyond them the oldest are given up, as their rows were."""
 
 
 class RedisStore:
@@ -78,7 +81,8 @@ class RedisStore:
         self._expected = [b""] * partitions
         self._agreed: list[Agreement | None] = [None] * partitions
         self._served: list[Identity | None] = [None] * partitions
-        self._heavy: list[dict[str, tuple[int, bytes, bytes]]] = [{} for _ in range(partitions)]
+        self._unfinished: deque[Call] = deque(maxlen=_MOST_UNFINISHED)
+        self._heavy: list[dict[str, tuple[int, str, bytes]]] = [{} for _ in range(partitions)]
 
     def fold(self, clicks: ClickBatch) -> Folded:
         """Fold clicks in the order given; a row that cannot be trusted is marked, and nothing is raised."""
@@ -109,12 +113,16 @@ class RedisStore:
 
     def _fold(self, clicks: ClickBatch, places: NDArray[np.int64], folded: Folded) -> None:
         """Fold clicks of which none has the click_id of another."""
-        call = Call(clicks.take(places), self._readers, self.partitions)
+        call = self._call(clicks.take(places))
         for _ in range(_ATTEMPTS):
             try:
                 if not self._agree(call):
                     folded.soundness[:, places] = Soundness.STATE_COLD
                     return
+                if call.epoch != self._epoch:
+                    # Seeded anew meanwhile: what the call knows is of the state before.
+                    call = self._call(call.batch)
+                self._catch_up()
                 others = self._number(call)
                 if (others >= 0).any():
                     self._part(clicks, places, (call.sequences, others), folded)
@@ -123,7 +131,33 @@ class RedisStore:
                 break
             except StoreError as fault:
                 self.fault = str(fault)
+        else:
+            self._put_off(call)
         self._finish(call, places, folded)
+
+    def _call(self, batch: ClickBatch) -> Call:
+        return Call(batch, self._readers, self.partitions, self._epoch)
+
+    def _put_off(self, call: Call) -> None:
+        """Keep a call that claimed its clicks and could not add them: sent again, they are repeats to all others."""
+        if call.claimed:
+            self._unfinished.append(call)
+
+    def _catch_up(self) -> None:
+        """Add the clicks of the calls that were put off.
+
+        Raises:
+            StoreError: a partition did not answer; the calls stay.
+        """
+        while self._unfinished:
+            call = self._unfinished[0]
+            if call.epoch == self._epoch:
+                others = self._number(call)
+                if (others >= 0).any():
+                    own = others < 0
+                    call = self._call(call.batch.take(own)).resumed(call.sequences[own])
+                self._add(call)
+            self._unfinished.popleft()
 
     def _part(
         self,
@@ -155,16 +189,17 @@ class RedisStore:
 
         A repeat is never added: who repeats a click_id may give it other entities.
         """
-        call = Call(clicks.take(places), self._readers, self.partitions)
-        call.sequences, call.tried, call.repeats = sequences, True, repeats
+        call = self._call(clicks.take(places)).resumed(sequences, repeats=repeats)
         for _ in range(_ATTEMPTS):
             try:
-                if not self._agree(call):
+                if not self._agree(call) or call.epoch != self._epoch:
                     break
                 self._add(call)
                 break
             except StoreError as fault:
                 self.fault = str(fault)
+        else:
+            self._put_off(call)
         self._finish(call, places, folded)
 
     def _number(self, call: Call) -> NDArray[np.int64]:
@@ -192,6 +227,7 @@ class RedisStore:
         mine = {home: np.flatnonzero(homes == home) for home in np.unique(homes).tolist()}
         commands = {home: call.claim(self._terms(home), places, self._newest) for home, places in mine.items()}
         call.sequences = call.base + np.arange(len(others))
+        call.claimed = True
         try:
             for home, answer in self._whole(self._run(commands)).items():
                 self._take_claims(call, answer[1], mine[home], others)
@@ -272,8 +308,14 @@ class RedisStore:
             reader = entities.reader
             read = reader.read(entities.keys, values, sequences, entities.of)
             folded.rows[places[:, None], reader.columns] = read.rows
-            soundness = np.where(read.found, np.uint8(Soundness.SOUND), np.uint8(Soundness.STORE_UNAVAILABLE))
-            since = max(agreed.blocks[reader.block.key] for agreed in self._agreed if agreed is not None)
+            known = read.found & (sequences >= 0)
+            soundness = np.where(known, np.uint8(Soundness.SOUND), np.uint8(Soundness.STORE_UNAVAILABLE))
+            if len(read.damaged):
+                key = int(entities.keys[read.damaged[0]])
+                self.fault = f"redis holds a damaged value of entity {key:016x} in block {reader.block.key}"
+                soundness[np.isin(entities.of, read.damaged)] = Soundness.STATE_COLD
+            blocks = [agreed.blocks[reader.block.key] for agreed in self._agreed if agreed is not None]
+            since = max(blocks, default=0)
             if since:
                 young = call.batch.times < since + self._horizons[number]
                 soundness[young & (soundness == Soundness.SOUND)] = Soundness.STATE_COLD
@@ -283,7 +325,7 @@ class RedisStore:
             for entity, key, home in zip(read.heavy.tolist(), keys, homes, strict=True):
                 value = values[entity]
                 name = entity_key(home, self._epoch, reader.block.key, key)
-                self._heavy[home][name] = (len(value), value[: 4 * HEAD], reader.packed(entity))
+                self._heavy[home][name] = (len(value), digest(value), reader.packed(entity))
 
     def _agree(self, call: Call) -> bool:
         """Make sure of the agreement on every partition; False where the state of any is lost or was never there.

@@ -79,18 +79,20 @@ def _load(
     values: tuple[NDArray[np.uint32], NDArray[np.uint16], NDArray[np.int64], NDArray[np.uint64]],
     state: tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint16], NDArray[np.int64]],
     shape: tuple[Whole, Whole, Whole],
-    clicks: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]],
+    clicks: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]],
+    key_rows: NDArray[np.int64],
     heavy: NDArray[np.bool_],
     through: NDArray[np.int64],
 ) -> None:
-    """Load the records into a block of state, and the clicks' sequences, times and counted values into `clicks`.
+    """Load the records into a block of state, and the clicks' sequences, times and keys into `clicks`.
 
-    Writes, too, which entities should be packed again, and the highest sequence that each value knows of.
+    `key_rows` are the rows of the key matrix that hold the entity and the values counted of it. Writes, too, which
+    entities should be packed again, and the highest sequence that each value knows of.
     """
     data, halves, starts, keys = values
     words, index, tables, cells, used = state
     stride, sketches, counted = shape
-    sequences, times, seen = clicks
+    sequences, times, matrix = clicks
     event = 0
     for entity in range(len(keys)):
         at = starts[entity]
@@ -128,11 +130,28 @@ def _load(
                     sequences[event] = base + np.int64(data[at])
                     through[entity] = max(through[entity], sequences[event])
                     times[event] = _long(data, at + 1)
+                    matrix[key_rows[0], event] = keys[entity]
                     for value in range(counted):
-                        seen[event * counted + value] = data[at + _ENTRY + value]
+                        matrix[key_rows[value + 1], event] = np.uint64(data[at + _ENTRY + value]) << np.uint64(32)
                     at += _ENTRY + counted
                     event += 1
         heavy[entity] = tail >= least
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _write_entries(
+    times: NDArray[np.int64], keys: NDArray[np.uint64], key_rows: NDArray[np.int64], entries: NDArray[np.uint32]
+) -> None:
+    """Write what a chunk holds of each click; its offset is its place."""
+    for click in range(len(times)):
+        entries[click, 0] = np.uint32(click)
+        entries[click, 1] = np.uint32(np.uint64(times[click]) & np.uint64(0xFFFFFFFF))
+        entries[click, 2] = np.uint32(np.uint64(times[click]) >> np.uint64(32))
+        for value in range(1, len(key_rows)):
+            key = keys[key_rows[value], click]
+            # The fold counts by the upper half of a key; zero stands for null, so a hash of zero becomes one.
+            upper = np.uint32(key >> np.uint64(32))
+            entries[click, _ENTRY + value - 1] = np.uint32(1) if upper == 0 and key != 0 else upper
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -212,8 +231,8 @@ class Reader:
     def __init__(self, block: Block, features: int) -> None:
         self.block = block
         self.columns = _columns(block, features)
-        self._counted = counted_rows(block.layout)
-        self.entry = 4 * (_ENTRY + len(self._counted))
+        self._key_rows = np.array([block.layout[KEY_ROW], *counted_rows(block.layout)], np.int64)
+        self.entry = 4 * (_ENTRY + len(self._key_rows) - 1)
         self._features = features
         self._state = BlockState(block, _ENTITIES)
         self._through = np.zeros(0, np.int64)
@@ -221,13 +240,7 @@ class Reader:
     def entries(self, clicks: ClickBatch) -> NDArray[np.uint32]:
         """Return what a chunk holds of each click, uint32[n, words]; the offset is the click's place in the batch."""
         entries = np.empty((len(clicks), self.entry // 4), np.uint32)
-        entries[:, 0] = np.arange(len(clicks), dtype=np.uint32)
-        entries[:, 1:3] = clicks.times.view(np.uint32).reshape(-1, 2)
-        for column, row in enumerate(self._counted):
-            keys = clicks.keys[row]
-            # The fold counts by the upper half of a key; zero stands for null, so a hash of zero becomes one.
-            upper = (keys >> np.uint64(32)).astype(np.uint32)
-            entries[:, _ENTRY + column] = np.where((upper == 0) & (keys != 0), np.uint32(1), upper)
+        _write_entries(clicks.times, clicks.keys, self._key_rows, entries)
         return entries
 
     def read(
@@ -258,44 +271,38 @@ class Reader:
                 f"Redis holds a damaged value of entity {int(keys[damaged]):016x} in block {self.block.key}"
             )
         count = int(firsts[-1])
-        times, numbers = np.empty(count, np.int64), np.empty(count, np.int64)
-        seen = np.empty(count * len(self._counted), np.uint32)
+        # One click more, without the entity: what clicks that have none read.
+        times, numbers = np.zeros(count + 1, np.int64), np.empty(count, np.int64)
+        matrix = np.zeros((int(self._key_rows.max()) + 1, count + 1), np.uint64)
         heavy, through = np.zeros(len(values), np.bool_), np.full(len(values), -1, np.int64)
         self._clear()
         self._make_pools(len(values))
         state = self._state
         arrays = (state.words, state.index, state.tables, state.cells, state.used)
-        shape = (int(self.block.layout[STRIDE]), sketches_at(self.block.layout), len(self._counted))
-        _load((data, data.view(np.uint16), starts, keys), arrays, shape, (numbers, times, seen), heavy, through)
+        shape = (int(self.block.layout[STRIDE]), sketches_at(self.block.layout), len(self._key_rows) - 1)
+        held = (data, data.view(np.uint16), starts, keys)
+        _load(held, arrays, shape, (numbers, times, matrix), self._key_rows, heavy, through)
         events = np.empty(len(sequences), np.int64)
         _find_clicks(firsts, numbers, sequences, entities, events)
-        # One click more, without the entity: what clicks that have none read.
-        rows = self._fold(np.repeat(keys, np.diff(firsts)), times, seen)
         events[entities < 0] = count
         self._through = through
+        rows = self._fold(times, matrix)
         return Read(rows[np.maximum(events, 0)], events >= 0, np.flatnonzero(heavy))
 
     def packed(self, entity: int) -> bytes:
         """Return the record of an entity of the last `read`, all its clicks folded in, as the chunk of a value."""
         return pack_record(self._state, entity, int(self._through[entity]))
 
-    def _fold(self, own: NDArray[np.uint64], times: NDArray[np.int64], seen: NDArray[np.uint32]) -> NDArray[np.float32]:
-        layout = self.block.layout
-        count = len(times)
-        height = int(max([layout[KEY_ROW], *self._counted])) + 1
-        keys = np.zeros((height, count + 1), np.uint64)
-        for column, row in enumerate(self._counted):
-            keys[row, :count] = seen[column :: len(self._counted)].astype(np.uint64) << np.uint64(32)
-        keys[layout[KEY_ROW], :count] = own
-        moments = np.append(times, 0)
-        rows = np.zeros((count + 1, len(self.columns)), np.float32)
-        for start in range(0, count + 1, _PIECE):
+    def _fold(self, times: NDArray[np.int64], keys: NDArray[np.uint64]) -> NDArray[np.float32]:
+        rows = np.empty((len(times), len(self.columns)), np.float32)
+        for start in range(0, len(times), _PIECE):
             part = slice(start, start + _PIECE)
-            whole = np.zeros((len(moments[part]), self._features), np.float32)
-            ids = np.zeros(len(whole), np.uint64)
-            self._state.fold(
-                ClickBatch(ids, moments[part], ids.astype(np.int8), np.ascontiguousarray(keys[:, part])), whole
+            whole = np.empty((len(times[part]), self._features), np.float32)
+            none = np.zeros(len(whole), np.int8)
+            batch = ClickBatch(
+                none.view(np.uint8).astype(np.uint64), times[part], none, np.ascontiguousarray(keys[:, part])
             )
+            self._state.fold(batch, whole)
             rows[part] = whole[:, self.columns]
         return rows
 
@@ -308,7 +315,7 @@ class Reader:
 
     def _make_pools(self, entities: int) -> None:
         """Set aside a table and cells for every distinct count of the entities to be read."""
-        state, slots = self._state, (entities + 64) * len(self._counted)
+        state, slots = self._state, (entities + 64) * (len(self._key_rows) - 1)
         if min(len(state.tables) // TABLE_WORDS, len(state.cells) // DENSE_WORDS) < slots:
             state.tables = np.zeros(2 * slots * TABLE_WORDS, np.uint32)
             state.cells = np.zeros(2 * slots * DENSE_WORDS, np.uint16)
