@@ -15,6 +15,7 @@ from slidr.features.catalogue import Clicks, PeakDistinct, check_catalogue
 from slidr.features.clicks import ClickBatch
 from slidr.features.layout import Layout, compile_catalogue
 from slidr.features.slow import NOT_KNOWN, SlowTables, fill_slow
+from slidr.features.slow.lookup import _read
 
 
 def rows_of(tables: SlowTables | None, clicks: ClickBatch, layout: Layout = LAYOUT) -> list[list[float]]:
@@ -130,6 +131,16 @@ def test_more_days_than_are_held_open(tmp_path: Path) -> None:
     times = [day * DAY for day in range(11, 25)] * 2
     rows = rows_of(tables, clicks_of(LAYOUT, times, [[0, 0, 7, 0, 0]] * len(times)))
     assert [row[0] for row in rows] == [*range(10, 24)] * 2
+
+
+def test_nothing_is_compiled_at_a_click(tmp_path: Path) -> None:
+    """What reads a table is compiled when the tables are looked for, before the first click comes."""
+    one_day(tmp_path, 10, 2)
+    tables = SlowTables(tmp_path, 2 * DAY, KEY)
+    compiled = len(_read.signatures)
+    rows_of(tables, click(11 * DAY, ip=7))
+    rows_of(tables, random_days(0, 30, 15))
+    assert len(_read.signatures) == compiled
 
 
 def test_a_layout_without_slow_features(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,20 +24,57 @@ from slidr.features.slow.table import EntityTable, Stamp, date_of, dated, folder
 
 NOT_KNOWN = -1.0
 """The value of a slow feature where no table tells it."""
+_GUESSES = 12
+"""Guesses by proportion before halving, which bounds the search whatever the keys are."""
 _MOST_OPEN = 8
 """Tables that are mapped at once; a log of years has more of them than a process may open files."""
 _log = logging.getLogger("slidr.features")
 
-Table = dict[Entity, EntityTable]
 
+class _Bound(NamedTuple):
+    """The slow features of one entity, bound to a table.
 
-class _Wanted(NamedTuple):
-    """Slow features of one entity: row of the key matrix, names, and places among the slow features."""
+    Attributes:
+        key_row: row of the key matrix.
+        keys: of the entities, uint64[m], ascending.
+        values: float32[m, columns of the table].
+        columns: of the table.
+        into: columns of the row that they go to.
+    """
 
-    entity: Entity
     key_row: int
-    features: tuple[str, ...]
-    places: NDArray[np.int64]
+    keys: NDArray[np.uint64]
+    values: NDArray[np.float32]
+    columns: NDArray[np.int64]
+    into: NDArray[np.int64]
+
+
+class _Table(NamedTuple):
+    """An opened table: its entities, and what was bound to it."""
+
+    entities: dict[Entity, EntityTable]
+    bound: dict[tuple[SlowColumn, ...], tuple[_Bound, ...]]
+
+    def bind(self, slow: tuple[SlowColumn, ...]) -> tuple[_Bound, ...]:
+        """Return where to find the slow features that the table tells."""
+        found = self.bound.get(slow)
+        if found is None:
+            found = self.bound[slow] = tuple(
+                _bind(table, [column for column in slow if column.entity == entity])
+                for entity, table in self.entities.items()
+            )
+        return found
+
+
+def _bind(table: EntityTable, slow: list[SlowColumn]) -> _Bound:
+    told = [column for column in slow if column.feature_name in table.features]
+    return _Bound(
+        told[0].key_row if told else 0,
+        np.asarray(table.keys),
+        np.asarray(table.values),
+        np.array([table.features.index(column.feature_name) for column in told], np.int64),
+        np.array([column.column_of_row for column in told], np.int64),
+    )
 
 
 class SlowTables:
@@ -60,9 +97,10 @@ class SlowTables:
         self.stale = 0
         self._folder, self._slow_age, self._fingerprint = folder, slow_age, fingerprint
         self._found: dict[int, Stamp] = {}
-        self._open: dict[int, tuple[Stamp, Table | None]] = {}
+        self._open: dict[int, tuple[Stamp, _Table | None]] = {}
         self._lock = threading.Lock()
         self._newest: int | None = None
+        _compile()
         self.refresh()
 
     @property
@@ -84,47 +122,43 @@ class SlowTables:
         """
         if not layout.slow or not len(clicks):
             return
-        columns, wanted = _plan(layout.slow)
         days = clicks.times // DAY
         if days.min() == days.max():
-            rows[:, columns] = self._values(int(days[0]), clicks.times, clicks.keys, wanted, len(columns))
+            self._fill_day(int(days[0]), np.arange(len(days)), layout, clicks, rows)
             return
         order = np.argsort(days, kind="stable")
         starts = np.flatnonzero(np.diff(days[order])) + 1
-        for places in np.split(order, starts):
-            day = int(days[places[0]])
-            values = self._values(day, clicks.times[places], clicks.keys[:, places], wanted, len(columns))
-            rows[places[:, np.newaxis], columns] = values
+        for chosen in np.split(order, starts):
+            self._fill_day(int(days[chosen[0]]), chosen, layout, clicks, rows)
 
-    def _values(
-        self, day: int, times: NDArray[np.int64], keys: NDArray[np.uint64], wanted: tuple[_Wanted, ...], width: int
-    ) -> NDArray[np.float32]:
-        """Return the slow features of clicks of one day, float32[n, width]."""
-        values = np.full((len(times), width), NOT_KNOWN, np.float32)
-        chosen = self._chosen(day)
-        if chosen is None:
+    def _fill_day(
+        self, day: int, chosen: NDArray[np.int64], layout: Layout, clicks: ClickBatch, rows: NDArray[np.float32]
+    ) -> None:
+        """Write the slow features of the chosen clicks, which are of one day."""
+        columns = [column.column_of_row for column in layout.slow]
+        found = self._chosen(day)
+        if found is None:
+            rows[chosen[:, np.newaxis], columns] = NOT_KNOWN
             if any(earlier < day for earlier in self._found):
-                self.stale += len(times)
+                self.stale += len(chosen)
             else:
-                self.missing += len(times)
-            return values
-        of, table = chosen
-        lacking = False
-        for entity, key_row, features, places in wanted:
-            found = table.get(entity)
-            known = [name for name in features if found is not None and name in found.features]
-            lacking |= len(known) < len(features)
-            if found is not None and known:
-                told = places[[features.index(name) for name in known]]
-                values[:, told] = _look_up(found, keys[key_row], [found.features.index(name) for name in known])
-        self.missing += len(times) * lacking
+                self.missing += len(chosen)
+            return
+        of, table = found
+        told = 0
+        for key_row, keys, values, places, into in table.bind(layout.slow):
+            _read(keys, values, places, clicks.keys[key_row], chosen, rows, into)
+            told += len(into)
+        if told < len(columns):
+            known = {int(column) for bound in table.bind(layout.slow) for column in bound.into}
+            rows[chosen[:, np.newaxis], [column for column in columns if column not in known]] = NOT_KNOWN
+            self.missing += len(chosen)
         if of < day - 1:
-            old = times - (of + 1) * DAY > self._slow_age
-            values[old] = NOT_KNOWN
-            self.stale += int(old.sum())
-        return values
+            old = chosen[clicks.times[chosen] - (of + 1) * DAY > self._slow_age]
+            rows[old[:, np.newaxis], columns] = NOT_KNOWN
+            self.stale += len(old)
 
-    def _chosen(self, day: int) -> tuple[int, Table] | None:
+    def _chosen(self, day: int) -> tuple[int, _Table] | None:
         """Return the newest table before a day that may still serve on it, and the table's own day."""
         oldest = day - 1 - max(self._slow_age // DAY, 0)
         for earlier in range(day - 1, oldest - 1, -1):
@@ -133,7 +167,7 @@ class SlowTables:
                 return earlier, table
         return None
 
-    def _table(self, day: int) -> Table | None:
+    def _table(self, day: int) -> _Table | None:
         """Return the table of a day, opened and checked once; None where there is none, or one that is not whole."""
         stamp = self._found.get(day)
         if stamp is None:
@@ -147,12 +181,12 @@ class SlowTables:
                     del self._open[surplus]
         return cached[1]
 
-    def _opened(self, day: int) -> Table | None:
+    def _opened(self, day: int) -> _Table | None:
         folder = folder_of(self._folder, date_of(day))
         while True:
             stamp = stamp_of(folder)
             try:
-                return open_table(folder, self._fingerprint)
+                return _Table(open_table(folder, self._fingerprint), {})
             except FeatureError as fault:
                 # A table that was replaced between its manifest and its files is read again.
                 if stamp_of(folder) == stamp:
@@ -160,27 +194,52 @@ class SlowTables:
                     return None
 
 
-@lru_cache(maxsize=64)
-def _plan(slow: tuple[SlowColumn, ...]) -> tuple[NDArray[np.int64], tuple[_Wanted, ...]]:
-    """Return the columns of the row that the slow features fill, and the features of each entity."""
-    kinds: dict[tuple[Entity, int], list[int]] = {}
-    for place, column in enumerate(slow):
-        kinds.setdefault((column.entity, column.key_row), []).append(place)
-    wanted = tuple(
-        _Wanted(entity, key_row, tuple(slow[place].feature_name for place in places), np.array(places))
-        for (entity, key_row), places in kinds.items()
-    )
-    return np.array([column.column_of_row for column in slow]), wanted
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def _find(keys: NDArray[np.uint64], key: np.uint64) -> int:
+    """Return the place of a key among ascending ones, -1 where it is not.
+
+    Keys are hashes, spread evenly: a guess by proportion is near, and a few more narrow it down to a cache line.
+    """
+    low, high, tries = 0, len(keys), 0
+    below, above = 0.0, 2.0**64
+    while low < high:
+        middle = (low + high) // 2
+        if tries < _GUESSES and above > below:
+            middle = min(low + int((float(key) - below) / (above - below) * (high - low)), high - 1)
+        tries += 1
+        found = keys[middle]
+        if found == key:
+            return middle
+        if found < key:
+            low, below = middle + 1, float(found)
+        else:
+            high, above = middle, float(found)
+    return -1
 
 
-def _look_up(table: EntityTable, keys: NDArray[np.uint64], columns: list[int]) -> NDArray[np.float32]:
-    if not len(table.keys):
-        return np.zeros((len(keys), len(columns)), np.float32)
-    places = np.searchsorted(table.keys, keys)
-    places[places == len(table.keys)] = 0
-    found: NDArray[np.float32] = table.values[places][:, columns]
-    found[table.keys[places] != keys] = 0
-    return found
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def _read(
+    keys: NDArray[np.uint64],
+    values: NDArray[np.float32],
+    columns: NDArray[np.int64],
+    sought: NDArray[np.uint64],
+    chosen: NDArray[np.int64],
+    rows: NDArray[np.float32],
+    into: NDArray[np.int64],
+) -> None:
+    """Write what a table says of the chosen clicks into their rows; 0 for keys that it does not hold."""
+    for click in chosen:
+        place = _find(keys, sought[click])
+        for number in range(len(columns)):
+            rows[click, into[number]] = values[place, columns[number]] if place >= 0 else np.float32(0)
+
+
+def _compile() -> None:
+    """Compile what reads a mapped table, so that no click waits for it."""
+    keys, values = np.empty(0, np.uint64), np.empty((0, 0), np.float32)
+    none, rows = np.empty(0, np.int64), np.empty((0, 0), np.float32)
+    keys.flags.writeable = values.flags.writeable = False
+    _read(keys, values, none, np.empty(0, np.uint64), none, rows, none)
 
 
 def fill_slow(tables: SlowTables | None, layout: Layout, clicks: ClickBatch, rows: NDArray[np.float32]) -> None:

@@ -155,7 +155,7 @@ def write_file(folder: Path, about: str, array: NDArray[np.generic]) -> File:
     """Write an array durably into a folder, named by what it is about and its content."""
     part = folder / f"{about}.npy"
     with part.open("w+b") as file:
-        np.save(file, array, allow_pickle=False)
+        np.save(file, np.ascontiguousarray(array), allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
         file.seek(0)
