@@ -6,10 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.features.batches import START, random_batch
 
 from slidr.clock import DAY, HOUR
-from slidr.features.catalogue import AnyFeature, Clicks, Distinct, Gap, LoggedIn, Missing, Velocity, check_catalogue
+from slidr.features.catalogue import (
+    AnyFeature,
+    Catalogue,
+    Clicks,
+    Distinct,
+    Gap,
+    LoggedIn,
+    Missing,
+    Velocity,
+    check_catalogue,
+)
 from slidr.features.clicks import ClickBatch
 from slidr.features.layout import Layout, compile_catalogue
 from slidr.features.side_by_side import SideBySide, side_by_side
@@ -67,6 +79,20 @@ def test_blocks_of_equal_state_are_folded_once() -> None:
     assert {block.key for layout in (CHAMPION, CHALLENGER) for block in layout.blocks} == set(keys)
     assert columns[0][0] == columns[1][2]
     assert [union.names[column] for column in columns[0]] == list(CHAMPION.names)
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_catalogues_share_what_is_equal(catalogue: Catalogue, data: st.DataObject) -> None:
+    """Whatever two catalogues ask for, the union has the blocks of both, each once, and a column for every feature."""
+    chosen = st.lists(st.sampled_from(catalogue), unique=True, min_size=1)
+    layouts = [compile_catalogue(tuple(data.draw(chosen))) for _ in range(2)]
+    union, columns = side_by_side(layouts)
+    keys = [block.key for block in union.blocks]
+    assert len(set(keys)) == len(keys)
+    assert set(keys) == {block.key for layout in layouts for block in layout.blocks}
+    for layout, mine in zip(layouts, columns, strict=True):
+        assert [union.names[column] for column in mine] == list(layout.names)
 
 
 def test_one_catalogue_beside_itself_changes_nothing(layout: Layout) -> None:

@@ -34,11 +34,12 @@ class Reference(Protocol):
     names: tuple[str, ...]
 
     def rows(
-        self, entries: Sequence[Entry], wanted: NDArray[np.bool_], names: BundleNames
+        self, entries: Sequence[Entry], wanted: NDArray[np.bool_], ids: NDArray[np.uint64], names: BundleNames
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """Return which entries it knows, bool[n], and their rows, float32[n, features]; NaN where it has no value.
 
-        Called with every entry, in the order of their sequences; rows of those not wanted are not looked at.
+        Called with every entry, in the order of their sequences; rows of those not wanted are not looked at. `ids` are
+        the click_ids hashed with the secret key of the settings, uint64[n]; `names` tells what the entries' bytes mean.
         """
         ...
 
@@ -74,10 +75,10 @@ class LakeReference:
         self._found = 0
 
     def rows(
-        self, entries: Sequence[Entry], wanted: NDArray[np.bool_], names: BundleNames
+        self, entries: Sequence[Entry], wanted: NDArray[np.bool_], ids: NDArray[np.uint64], names: BundleNames
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """Look the wanted entries up, a stretch of time at once."""
-        del names
+        del ids, names
         found = np.zeros(len(entries), np.bool_)
         rows = np.full((len(entries), len(self.names)), np.nan, np.float32)
         times = times_of(entries)
@@ -88,11 +89,11 @@ class LakeReference:
         places = places[np.argsort(times[places], kind="stable")]
         # A click that came hours late must not make the whole of these hours be read.
         for stretch in np.split(places, np.flatnonzero(np.diff(times[places]) > HOUR) + 1):
-            ids = pa.array([entries[place].click_id for place in stretch])
+            click_ids = pa.array([entries[place].click_id for place in stretch])
             first, last = int(times[stretch[0]]), int(times[stretch[-1]])
             for held in self._lake.batches(FEATURES, start=first - _ROUNDING, end=last + _ROUNDING + 1):
                 moments = held["time"].cast(pa.int64()).to_numpy()
-                known, at = _places(ids, times[stretch], held["click_id"], moments)
+                known, at = _places(click_ids, times[stretch], held["click_id"], moments)
                 found[stretch[known]] = True
                 for column, name in enumerate(self.names):
                     values = pc.fill_null(held[name].cast(pa.float32()), np.nan)
@@ -136,8 +137,12 @@ class JournalReference:
     def __init__(self, layout: Layout, state: Path | None, first: int, *, fingerprint: str) -> None:
         self.names = layout.names
         self._store = EmbeddedStore(layout)
-        if state is not None:
-            self._store.restore(state, fingerprint=fingerprint)
+        self._slow = [slow.column_of_row for slow in layout.slow]
+        if state is not None and self._store.restore(state, fingerprint=fingerprint):
+            raise FeatureError(
+                f"{state} lacks state of this catalogue; name the settings that the seed was made with, or compare"
+                " `--against lake`"
+            )
         if self._store.sequence != first:
             raise FeatureError(
                 f"the journal begins at click {first}, and {state or 'an empty state'} ends before click"
@@ -146,14 +151,15 @@ class JournalReference:
             )
 
     def rows(
-        self, entries: Sequence[Entry], wanted: NDArray[np.bool_], names: BundleNames
+        self, entries: Sequence[Entry], wanted: NDArray[np.bool_], ids: NDArray[np.uint64], names: BundleNames
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """Fold every entry that was folded, wanted or not."""
+        """Fold every entry that was folded, wanted or not; slow features, which are not folded, have no value."""
         del wanted
-        folded = np.fromiter((entry.sequence >= 0 for entry in entries), np.bool_, len(entries))
+        batch, known = _batch(entries, ids, self._store.layout, names)
         rows = np.full((len(entries), len(self.names)), np.nan, np.float32)
-        rows[folded] = self._store.fold(_batch(entries, self._store.layout, names).take(folded)).rows
-        return folded, rows
+        rows[known] = self._store.fold(batch.take(known)).rows
+        rows[:, self._slow] = np.nan
+        return known, rows
 
     def others(self) -> int:
         """Return 0: what no journal holds cannot be folded."""
@@ -170,8 +176,14 @@ def times_of(entries: Sequence[Entry]) -> NDArray[np.int64]:
     return np.fromiter((entry.time for entry in entries), np.int64, len(entries))
 
 
-def _batch(entries: Sequence[Entry], layout: Layout, names: BundleNames) -> ClickBatch:
-    """Return journalled clicks of one bundle as the fold takes them."""
+def _batch(
+    entries: Sequence[Entry], ids: NDArray[np.uint64], layout: Layout, names: BundleNames
+) -> tuple[ClickBatch, NDArray[np.bool_]]:
+    """Return journalled clicks as the fold takes them, and which were folded and have keys of this secret key.
+
+    While secret keys rotate, an entry has its keys twice: those of the old key, those of the new one, and the new
+    hash of its click_id.
+    """
     missing = [entity for entity in layout.keys if entity not in names.keys]
     if missing:
         counted = ", ".join("+".join(entity) for entity in missing)
@@ -179,8 +191,13 @@ def _batch(entries: Sequence[Entry], layout: Layout, names: BundleNames) -> Clic
             f"the journal's clicks of bundle {entries[0].bundle} have no key of {counted}, which the catalogue of the"
             " settings counts by; name the settings that this bundle was made with, or compare `--against lake`"
         )
-    matrix = np.frombuffer(b"".join(entry.keys for entry in entries), "<u8").reshape(len(entries), len(names.keys))
-    keys = matrix[:, [names.keys.index(entity) for entity in layout.keys]].T
+    count, chosen = len(names.keys), [names.keys.index(entity) for entity in layout.keys]
+    matrix = np.frombuffer(b"".join(entry.keys for entry in entries), "<u8").reshape(len(entries), -1)
+    keys, known = matrix[:, chosen], keys_of(entries).view(np.uint64) == ids
+    if matrix.shape[1] > count:
+        new = (matrix[:, 2 * count] == ids) & ~known
+        keys[new] = matrix[np.ix_(new, [count + place for place in chosen])]
+        known |= new
+    known &= np.fromiter((entry.sequence >= 0 for entry in entries), np.bool_, len(entries))
     logged_in = np.fromiter((entry.logged_in for entry in entries), np.int8, len(entries))
-    matrix = np.ascontiguousarray(keys.astype(np.uint64))
-    return ClickBatch(keys_of(entries).view(np.uint64), times_of(entries), logged_in, matrix)
+    return ClickBatch(ids, times_of(entries), logged_in, np.ascontiguousarray(keys.T.astype(np.uint64))), known
