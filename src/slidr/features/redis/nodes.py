@@ -21,13 +21,15 @@ from slidr.errors import StoreError
 LIBRARY = "slidr_1"
 """The library's name; its number changes whenever what it stores or answers does."""
 _OLDEST = 7
-_LOST = (faults.ConnectionError, faults.TimeoutError, OSError)
+# An answer that makes no sense leaves the connection as unusable as none.
+_LOST = (faults.ConnectionError, faults.TimeoutError, faults.InvalidResponse, OSError)
 
 _REMEDIES = {
     faults.AuthenticationError: "refuses the password ({fault}); write redis://user:password@host:port",
     faults.NoPermissionError: "refuses: {fault}; allow the user INFO, ROLE, FUNCTION, FCALL and the keys slidr*",
     faults.OutOfMemoryError: "is out of memory (maxmemory) and takes no click; give it more",
     faults.ReadOnlyError: "is a read-only replica; name its master too",
+    faults.ConnectionError: "cannot be reached: {fault}",
     faults.RedisError: "answers: {fault}",
     OSError: "cannot be reached: {fault}",
 }
