@@ -16,9 +16,11 @@ from slidr.daily.batch import decide_table
 from slidr.decide import Decider
 from slidr.features.clicks import Click
 from slidr.features.layout import compile_catalogue
+from slidr.features.slow import SlowTables
 from slidr.features.store import EmbeddedStore
 from slidr.journal import BundleNames, Journal
 from slidr.service.batching import entries_of
+from slidr.settings import duration
 from slidr.tables import CLICKS
 
 
@@ -28,8 +30,10 @@ def journal(learned: Learned, project: Path) -> Path:
     run = learned.run
     clicks: pa.Table = run.lake.read(CLICKS, start=run.split.judge[0], end=run.split.judge[1])
     layout = compile_catalogue(learned.bundle.catalogue)
-    store = EmbeddedStore(layout)
-    store.restore(learned.before, fingerprint=run.pseudonymiser.fingerprint)
+    settings, fingerprint = learned.settings, run.pseudonymiser.fingerprint
+    slow = SlowTables(Path(settings.storage.slow), duration(settings.features.slow_age), fingerprint)
+    store = EmbeddedStore(layout, slow=slow)
+    store.restore(learned.before, fingerprint=fingerprint)
     decider = Decider(learned.bundle, store, run.pseudonymiser)
     with Journal(project / "journal.sqlite") as journal:
         journal.declare(learned.bundle.id, BundleNames(layout.keys, layout.names))

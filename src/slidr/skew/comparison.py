@@ -48,11 +48,11 @@ def compare(
     tally = Tally(reference.names, examples)
     recent = RecentClicks()
     for entries in _merged(journals):
-        for bundle, group in groupby(entries, attrgetter("bundle")):
+        for (bundle, _), group in groupby(entries, lambda entry: (entry.bundle, len(entry.keys))):
             part, names = list(group), _names(journals, bundle)
-            wanted = _within(part, span)
-            ours = keys_of(part) == pseudonymiser.texts([entry.click_id for entry in part]).view(np.int64)
-            known, expected = reference.rows(part, wanted, names)
+            wanted, ids = _within(part, span), pseudonymiser.texts([entry.click_id for entry in part])
+            ours = keys_of(part).view(np.uint64) == ids
+            known, expected = reference.rows(part, wanted, ids, names)
             tally.sort_out(part, wanted, ours, _repeats(recent, part))
             tally.add(part, known, expected, names)
         if progress is not None:
