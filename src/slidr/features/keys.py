@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from slidr.clock import HOUR, SECOND
 from slidr.errors import SettingsError
+from slidr.features.prefetch import eight_bytes, natural
 
 KEY_BYTES = 16
 _EXAMPLE = "2026-03-01T00:00:00+00:00"
@@ -55,7 +56,7 @@ def _round(
     return v0, v1, v2, v3
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, forceinline=True)
 def _siphash(data: NDArray[np.uint8], start: int, stop: int, secret: NDArray[np.uint64]) -> np.uint64:
     v0 = secret[0] ^ np.uint64(0x736F6D6570736575)
     v1 = secret[1] ^ np.uint64(0x646F72616E646F6D)
@@ -63,18 +64,15 @@ def _siphash(data: NDArray[np.uint8], start: int, stop: int, secret: NDArray[np.
     v3 = secret[1] ^ np.uint64(0x7465646279746573)
     size = stop - start
     whole = start + (size & ~7)
-    word = np.uint64(0)
     for at in range(start, whole, 8):
-        word = np.uint64(0)
-        for byte in range(8):
-            word |= np.uint64(data[at + byte]) << np.uint64(8 * byte)
+        word = eight_bytes(data, at)
         v3 ^= word
         v0, v1, v2, v3 = _round(v0, v1, v2, v3)
         v0, v1, v2, v3 = _round(v0, v1, v2, v3)
         v0 ^= word
     word = np.uint64(size & 0xFF) << np.uint64(56)
     for byte in range(stop - whole):
-        word |= np.uint64(data[whole + byte]) << np.uint64(8 * byte)
+        word |= np.uint64(data[natural(whole + byte)]) << np.uint64(8 * byte)
     v3 ^= word
     v0, v1, v2, v3 = _round(v0, v1, v2, v3)
     v0, v1, v2, v3 = _round(v0, v1, v2, v3)
@@ -104,14 +102,14 @@ def _hash_spans(
 def _join(
     keys: NDArray[np.uint64], rows: NDArray[np.int64], secret: NDArray[np.uint64], out: NDArray[np.uint64]
 ) -> None:
-    data = np.empty(8 * len(rows), np.uint8)
+    words = np.empty(len(rows), np.uint64)
+    data = words.view(np.uint8)
     for click in range(keys.shape[1]):
         null = False
         for part in range(len(rows)):
             key = keys[rows[part], click]
             null |= key == np.uint64(0)
-            for byte in range(8):
-                data[8 * part + byte] = (key >> np.uint64(8 * byte)) & np.uint64(0xFF)
+            words[part] = key
         joined = _siphash(data, 0, len(data), secret)
         out[click] = np.uint64(0) if null else max(joined, np.uint64(1))
 

@@ -1,7 +1,8 @@
-"""What the kernels tell the compiler and the processor: which memory is needed soon, which numbers are natural."""
+"""What numba does not offer the kernels: prefetching, indices known to be natural, words read from bytes."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -43,3 +44,18 @@ def _natural(_context: Any, _whole: Any) -> Any:
 
 natural = cast("Callable[[Any], Any]", _natural)
 """Return a whole number that is known not to be negative: as an index, it needs no correction from the array's end."""
+
+
+@intrinsic
+def _eight_bytes(_context: Any, array: Any, _index: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(64).as_pointer())
+        word = builder.load(address, align=1)
+        return word if sys.byteorder == "little" else builder.bswap(word)
+
+    return types.uint64(array, types.int64), generate
+
+
+eight_bytes = cast("Callable[[Any, Any], Any]", _eight_bytes)
+"""Return the eight bytes of a contiguous uint8 array from an index on as one number, the first byte the lowest."""
