@@ -14,10 +14,11 @@ from slidr.daily.batch import decide_table, decisions_table
 from slidr.decide import Decider, Decisions
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import compile_catalogue
+from slidr.features.slow import SlowTables
 from slidr.features.store import EmbeddedStore
 from slidr.lake.schema import arrow_schema
 from slidr.rules import prepare_rules
-from slidr.settings import RulesSettings
+from slidr.settings import RulesSettings, duration
 from slidr.tables import DECISIONS, SCORES, Verdict
 
 
@@ -62,7 +63,9 @@ def test_no_decisions_make_an_empty_table(tmp_path: Path) -> None:
 def test_the_judging_day_decided_in_batch(learned: Learned) -> None:
     """From the state before it, the judging day gets the scores that the stages gave it; progress tells of all."""
     run = learned.run
-    store = EmbeddedStore(compile_catalogue(learned.bundle.catalogue))
+    storage, age = run.settings.storage, duration(run.settings.features.slow_age)
+    slow = SlowTables(Path(storage.slow), age, run.pseudonymiser.fingerprint)
+    store = EmbeddedStore(compile_catalogue(learned.bundle.catalogue), slow=slow)
     store.restore(learned.before, fingerprint=run.pseudonymiser.fingerprint)
     decider = Decider(learned.bundle, store, run.pseudonymiser, prepare_rules(run.settings.rules))
     start = run.split.judge[0]

@@ -22,11 +22,12 @@ from slidr.errors import ServiceError
 from slidr.features.clicks import Click
 from slidr.features.keys import read_secrets
 from slidr.features.layout import compile_catalogue
+from slidr.features.slow import SlowTables
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Entry, Journal
 from slidr.load import Replay, replay
 from slidr.rules import prepare_rules
-from slidr.settings import Settings
+from slidr.settings import Settings, duration
 
 _OK = 200
 _CONNECTIONS = 8
@@ -117,7 +118,9 @@ def compare(
     """
     bundle = read_champion(settings.storage.registry, Path(settings.storage.bundles))
     pseudonymiser = read_secrets(Path(settings.storage.key_file)).newest
-    store = EmbeddedStore(compile_catalogue(bundle.catalogue))
+    age = duration(settings.features.slow_age)
+    slow = SlowTables(Path(settings.storage.slow), age, pseudonymiser.fingerprint)
+    store = EmbeddedStore(compile_catalogue(bundle.catalogue), slow=slow)
     store.restore(before, fingerprint=pseudonymiser.fingerprint)
     decider = Decider(bundle, store, pseudonymiser, prepare_rules(settings.rules))
     with Journal(journalled, write=False) as journal:
