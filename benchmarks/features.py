@@ -64,7 +64,10 @@ def fold_log(clicks: int) -> dict[str, float]:
 
 def measure(days: int) -> dict[str, float]:
     """Return the figures of the best run over a log of so many days."""
-    runs = [apart(fold_log, days * DAY) for _ in range(max(1, min(MOST_RUNS, RUN_DAYS // days)))]
+    runs = []
+    for _ in range(max(1, min(MOST_RUNS, RUN_DAYS // days))):
+        runs.append(apart(fold_log, days * DAY))
+        print("{clicks:,} clicks in {seconds:,} s, {peak_rss_mb:,} MB".format(**runs[-1]), flush=True)
     best, worst = (choose(runs, key=lambda run: run["seconds"]) for choose in (min, max))
     return best | {"spread": round(worst["seconds"] / best["seconds"], 2)}
 
