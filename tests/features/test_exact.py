@@ -153,7 +153,7 @@ def test_repeats_are_as_if_they_had_not_come(seed: int, size: int, again: list[t
     original = dict[int, int]()
     for place, later, apart in again:
         at = place + later
-        if at < len(log) and at not in original and place not in original:
+        if at < len(log) and at not in {*original, *original.values()} and place not in original:
             original[at] = place
             log.ids[at], log.times[at] = log.ids[place], log.times[place] + apart
     store = EmbeddedStore(LAYOUT)

@@ -36,8 +36,8 @@ def test_numbers_equal_a_dictionary(clicks: list[tuple[int, int]], size: int) ->
         found = number(recent, ids, times[start : start + size])
         for key, time, sequence, repeat in zip(ids, times[start : start + size], *found, strict=True):
             known = key in held and abs(time - held[key][0]) <= REPEAT_WINDOW and held[key][0] >= newest - MEMORY
-            newest = max(newest, time)
             if not known:
+                newest = max(newest, time)
                 held[key] = (time, following)
                 following += 1
             assert (repeat, sequence) == (known, held[key][1])
