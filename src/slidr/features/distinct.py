@@ -34,6 +34,7 @@ State: TypeAlias = tuple[
     NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint16], NDArray[np.int32], NDArray[np.int64]
 ]
 """Records, tables of tier 1, cells of tier 2, lists of free slots, and `used`."""
+_FLOORS = 2 * INLINE - 1
 _AGE_BITS = 0x7FFF
 _STAMPED = 0x8000
 
@@ -202,6 +203,34 @@ def count_distinct(state: State, at: Whole, now: Whole, newest: Whole, window: W
     for unit in range(natural(ring + units + first), ring + units if first < 0 else 0):
         filled += np.int64(cells[unit])
     return float(ESTIMATES[filled])
+
+
+@numba.njit(cache=True, error_model="numpy")
+def keep_floors(
+    words: NDArray[np.uint32],
+    at: Whole,
+    tables: NDArray[np.uint32],
+    table: Whole,
+    layout: NDArray[np.int64],
+    now: Whole,
+) -> None:
+    """Note what a table counted when cells took its place: until the unit ends, no count falls below that.
+
+    Cells share values, so that they may count fewer. The floors stand where the record kept its first values: the unit,
+    and a count for each window of `layout`, a sketch's part of the layout from its number of windows on.
+    """
+    words[at + HASHES] = np.uint32(now)
+    for window in range(min(layout[0], _FLOORS)):
+        oldest = _oldest(now, layout[1 + 2 * window])
+        words[at + HASHES + 1 + window] = np.uint32(_count(tables, table * TABLE_WORDS + SLOTS, SLOTS, oldest))
+
+
+@numba.njit(cache=True, error_model="numpy", forceinline=True)
+def floor_distinct(words: NDArray[np.uint32], at: Whole, now: Whole, window: Whole) -> float:
+    """Return what the count of a sketch's window of this number must not fall below."""
+    if words[at + TIER] == 2 and words[at + HASHES] == np.uint32(now) and window < _FLOORS:
+        return float(words[at + HASHES + 1 + window])
+    return 0.0
 
 
 @numba.njit(cache=True, error_model="numpy")

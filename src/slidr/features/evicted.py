@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from slidr.features.arithmetic import Whole
 
 _BUCKET = 8
+_FEWEST = 1024
+"""Marks that the smallest table has room for."""
 _PARTS = 64
 """Parts of a horizon in which the age of a mark is told."""
 _LATE = 16 * _PARTS
@@ -23,7 +25,7 @@ _LATE = 16 * _PARTS
 
 def make_marks(entities: int) -> NDArray[np.uint32]:
     """Return an empty table with room for twice as many marks as entities."""
-    return np.zeros(max(_BUCKET, 1 << (2 * entities - 1).bit_length()), np.uint32)
+    return np.zeros(max(_FEWEST, 1 << (2 * entities - 1).bit_length()), np.uint32)
 
 
 @numba.njit(cache=True, error_model="numpy")

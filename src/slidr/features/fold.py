@@ -20,12 +20,16 @@ from slidr.features.distinct import (
     FREE_TABLES,
     LATE,
     LIVE,
+    SLOT,
     TABLE_WORDS,
     TABLES,
+    TIER,
     State,
     add_distinct,
     count_distinct,
+    floor_distinct,
     free_distinct,
+    keep_floors,
 )
 from slidr.features.evicted import take_mark
 from slidr.features.layout import (
@@ -196,6 +200,7 @@ def _sketches(
     click: Whole,
 ) -> None:
     own_time, last, now = times
+    words = state[0]
     place = natural(base + sketches_at(layout))
     row = rows[click]
     at = BODY + 2 * layout[WINDOWS] + 2 * layout[HALF_LIVES] + 3 * layout[GAPS]
@@ -205,10 +210,15 @@ def _sketches(
         own = current if own_time == now else int(own_time / unit)
         newest = np.int64(np.uint64(current) % np.uint64(units))
         value = short_key(keys[layout[at], click])
+        tier, slot = words[place + TIER], np.int64(words[place + SLOT])
         add_distinct(state, place, value, (own, int(last / unit), current, newest), units)
+        if tier == 1 and words[place + TIER] == 2:
+            keep_floors(words, place, state[1], slot, layout[at + 3 :], current)
         windows = layout[at + 3]
-        for window in range(at + 4, at + 4 + 2 * windows, 2):
-            row[layout[window + 1]] = np.float32(count_distinct(state, place, current, newest, layout[window], units))
+        for number in range(windows):
+            window = at + 4 + 2 * number
+            count = count_distinct(state, place, current, newest, layout[window], units)
+            row[layout[window + 1]] = np.float32(max(count, floor_distinct(words, place, current, number)))
         at += 4 + 2 * windows
         place += SKETCH_WORDS
 
