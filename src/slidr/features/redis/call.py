@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numba
@@ -19,6 +19,8 @@ from slidr.features.recent import REPEAT_WINDOW
 from slidr.features.redis.nodes import LIBRARY, Command, tag
 from slidr.features.redis.values import Reader
 
+MOST = 128
+"""Clicks in one call: Redis does nothing else while it adds them, for about three milliseconds."""
 CLAIM_SECONDS = 2 * REPEAT_WINDOW // SECOND
 
 
@@ -235,3 +237,16 @@ def counter_key(partition: int, epoch: str) -> str:
 def newest_key(partition: int, epoch: str) -> str:
     """Return the key of the newest time of the clicks that a partition has claimed."""
     return f"{tag(partition)}:{epoch}:newest"
+
+
+def without_twins(ids: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+    """Yield places of clicks, in order, so many at once that no click_id is among them twice."""
+    start = 0
+    while start < len(ids):
+        part = ids[start : start + MOST]
+        _, first = np.unique(part, return_index=True)
+        if len(first) < len(part):
+            again = np.setdiff1d(np.arange(len(part)), first)
+            part = part[: again[0]]
+        yield np.arange(start, start + len(part))
+        start += len(part)

@@ -31,8 +31,11 @@ local function known(keys, args, clicks, newest)
   for click = 1, clicks do
     local claim, own = claims[click] or '', tonumber(args[6 + click])
     if claim ~= '' then
-      local time = tonumber(string.match(claim, ' (-?%d+) '))
-      if math.abs(time - own) > HOUR or time < newest - 2 * HOUR then claim = '' end
+      local time, token = string.match(claim, '^%d+ (-?%d+) (%w+)$')
+      time = tonumber(time or '')
+      -- The caller's own claim, of a call whose answer was lost, is known however late the click is.
+      local mine = token == args[5]
+      if not time or not mine and (math.abs(time - own) > HOUR or time < newest - 2 * HOUR) then claim = '' end
     end
     if claim == '' then newest = math.max(newest, own) end
     claims[click] = claim
@@ -93,7 +96,9 @@ local function claim(keys, args)
   local refused = disagreement(keys, args)
   if refused then return refused end
   local clicks = tonumber(args[2])
-  local claims, _, newest = known(keys, args, clicks, tonumber(args[4]))
+  -- The times of this call's own clicks are told with the next: sent again, this one must find the same repeats.
+  local newest = math.max(tonumber(args[4]), tonumber(redis.call('GET', keys[3]) or 0))
+  local claims = known(keys, args, clicks, newest)
   for click = 1, clicks do
     if claims[click] == '' then
       local sequence = tonumber(args[6]) + tonumber(args[6 + clicks + click])
@@ -141,8 +146,9 @@ local function repair(keys, args)
   local values = {}
   for place = 2, #keys do
     local size, wanted = tonumber(args[2 * place - 1]), args[2 * place]
-    local held, through = sequences(redis.call('GET', keys[place]) or '', size)
-    for at = 1, #wanted, 8 + size do
+    local whole, held, through = pcall(sequences, redis.call('GET', keys[place]) or '', size)
+    -- To a damaged value nothing is added: the rows of its entity cannot be told any more.
+    for at = 1, whole and #wanted or 0, 8 + size do
       local sequence = struct.unpack('<i8', wanted, at)
       if sequence > through and not held[sequence] then
         local chunk = struct.pack('<i8I4', sequence, 1) .. string.sub(wanted, at + 8, at + 7 + size)
@@ -156,16 +162,16 @@ end
 
 -- Puts a record in the place of the chunks that were folded into it, unless another caller did so before.
 -- keys: agreement, one for each entity
--- args: agreement, expiry (ms), then for each entity the bytes folded, the first twelve of them, and the record's chunk
+-- args: agreement, expiry (ms), then for each entity the bytes folded, their SHA-1, and the record's chunk
 -- returns 'replaced', number of entities
 local function replace(keys, args)
   local refused = disagreement(keys, args)
   if refused then return refused end
   local replaced = 0
   for place = 2, #keys do
-    local length, head, chunk = tonumber(args[3 * place - 3]), args[3 * place - 2], args[3 * place - 1]
+    local length, digest, chunk = tonumber(args[3 * place - 3]), args[3 * place - 2], args[3 * place - 1]
     local value = redis.call('GET', keys[place])
-    if value and #value >= length and string.sub(value, 1, HEAD) == head then
+    if value and #value >= length and redis.sha1hex(string.sub(value, 1, length)) == digest then
       redis.call('SET', keys[place], chunk .. string.sub(value, length + 1), 'PX', args[2])
       replaced = replaced + 1
     end

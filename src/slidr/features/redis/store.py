@@ -10,7 +10,7 @@ that of their sequences.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,14 +21,12 @@ from slidr.features.clicks import ClickBatch
 from slidr.features.fold import fold_click
 from slidr.features.layout import HORIZON, Layout
 from slidr.features.redis.agreement import Agreement, read_agreement
-from slidr.features.redis.call import Call, Terms, agreement_key, digest, entity_key, function
+from slidr.features.redis.call import Call, Terms, agreement_key, digest, entity_key, function, without_twins
 from slidr.features.redis.nodes import Command, Identity, Nodes
 from slidr.features.redis.values import Reader
 from slidr.features.slow import SlowTables, fill_slow
 from slidr.features.store import Folded, Soundness
 
-MOST = 128
-"""Clicks in one call: Redis does nothing else while it adds them, for about three milliseconds."""
 _ATTEMPTS = 3
 _MOST_REPLACED = 64
 """Records put back with one call."""
@@ -98,7 +96,7 @@ class RedisStore:
             np.zeros(count, np.bool_),
             np.zeros((len(self._readers), count), np.uint8),
         )
-        for places in _without_twins(clicks.ids):
+        for places in without_twins(clicks.ids):
             self._fold(clicks, places, folded)
         layout = self.layout
         fold_click(layout.clock, layout.missing, clicks.times, clicks.logged_in, clicks.keys, folded.rows)
@@ -333,9 +331,9 @@ class RedisStore:
         Raises:
             StoreError: a server cannot be used, or the state is spread over another number of partitions.
         """
+        self.nodes.connect()
         if all(self._settled) and self._generation == self.nodes.generation:
             return True
-        self.nodes.connect()
         newest = int(call.batch.times.max(initial=0))
         for partition in range(self.partitions):
             identity = self.nodes.identity(partition)
@@ -392,16 +390,3 @@ class RedisStore:
         # A block that this process does not add to falls behind; one that nobody added to starts now.
         blocks = {reader.block.key: held.blocks.get(reader.block.key, max(newest, 1)) for reader in self._readers}
         return Agreement(held.epoch, run, held.partitions, blocks)
-
-
-def _without_twins(ids: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
-    """Yield places of clicks, in order, so many at once that no click_id is among them twice."""
-    start = 0
-    while start < len(ids):
-        part = ids[start : start + MOST]
-        _, first = np.unique(part, return_index=True)
-        if len(first) < len(part):
-            again = np.setdiff1d(np.arange(len(part)), first)
-            part = part[: again[0]]
-        yield np.arange(start, start + len(part))
-        start += len(part)

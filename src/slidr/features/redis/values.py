@@ -13,12 +13,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from slidr.errors import FeatureError
 from slidr.features.arithmetic import Whole
 from slidr.features.block import BlockState
 from slidr.features.clicks import ClickBatch
 from slidr.features.distinct import DENSE, DENSE_WORDS, LIVE, SLOT, TABLE_WORDS, TABLES, TIER
-from slidr.features.fold import find
+from slidr.features.fold import find, short_key
 from slidr.features.layout import KEY_ROW, SKETCH_WORDS, SKETCHES, STRIDE, Block, counted_rows, sketches_at
 
 HEAD = 3
@@ -41,11 +40,22 @@ class Read(NamedTuple):
         rows: float32[n, columns of the block], in the order of `Reader.columns`.
         found: whether the click still stood in its entity's value, bool[n]; the row of another is not known.
         heavy: entities whose record should be packed again.
+        damaged: entities whose value makes no sense; their clicks are not found.
     """
 
     rows: NDArray[np.float32]
     found: NDArray[np.bool_]
     heavy: NDArray[np.int64]
+    damaged: NDArray[np.int64]
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _checksum(data: NDArray[np.uint32], at: Whole, end: Whole) -> np.uint32:
+    """Return a checksum of words: FNV-1a, a word at a time."""
+    found = np.uint64(0xCBF29CE484222325)
+    for word in range(at, end):
+        found = (found ^ np.uint64(data[word])) * np.uint64(0x100000001B3)
+    return np.uint32((found ^ (found >> np.uint64(32))) & np.uint64(0xFFFFFFFF))
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -55,23 +65,28 @@ def _long(words: NDArray[np.uint32], at: Whole) -> Whole:
 
 @numba.njit(cache=True, error_model="numpy")
 def _count_clicks(
-    data: NDArray[np.uint32], starts: NDArray[np.int64], entry: Whole, firsts: NDArray[np.int64]
-) -> Whole:
-    """Write where each entity's clicks begin among those of all; returns the first damaged value, or -1."""
+    data: NDArray[np.uint32],
+    starts: NDArray[np.int64],
+    entry: Whole,
+    firsts: NDArray[np.int64],
+    damaged: NDArray[np.bool_],
+) -> None:
+    """Write where each entity's clicks begin among those of all, and whose value makes no sense."""
     firsts[0] = 0
     for entity in range(len(starts) - 1):
         at, end, clicks = starts[entity], starts[entity + 1], np.int64(0)
-        while at + HEAD <= end:
+        while at + HEAD < end:
             count = np.int64(data[at + 2])
             if count == _FOLDED:
-                at += _RECORD_HEAD + (np.int64(data[at + 3]) // 4 if at + HEAD < end else end)
+                record = at + _RECORD_HEAD
+                at = record + np.int64(data[at + HEAD]) // 4
+                if at > end or at == record or _checksum(data, record, at - 1) != data[at - 1]:
+                    at = end + 1
             else:
                 clicks += count
                 at += HEAD + count * entry
-        if at != end:
-            return entity
+        damaged[entity] |= at != end
         firsts[entity + 1] = firsts[entity] + clicks
-    return -1
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -125,6 +140,7 @@ def _load(
                         words[where + SLOT] = np.uint32(used[DENSE])
                         used[DENSE] += 1
                         at += DENSE_WORDS // 2
+                at += 1
             else:
                 for _ in range(count):
                     sequences[event] = base + np.int64(data[at])
@@ -148,10 +164,7 @@ def _write_entries(
         entries[click, 1] = np.uint32(np.uint64(times[click]) & np.uint64(0xFFFFFFFF))
         entries[click, 2] = np.uint32(np.uint64(times[click]) >> np.uint64(32))
         for value in range(1, len(key_rows)):
-            key = keys[key_rows[value], click]
-            # The fold counts by the upper half of a key; zero stands for null, so a hash of zero becomes one.
-            upper = np.uint32(key >> np.uint64(32))
-            entries[click, _ENTRY + value - 1] = np.uint32(1) if upper == 0 and key != 0 else upper
+            entries[click, _ENTRY + value - 1] = short_key(keys[key_rows[value], click])
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -181,7 +194,7 @@ def _pack(
     counted: Whole,
     packed: NDArray[np.uint32],
 ) -> Whole:
-    """Write a record and what its distinct counts point to; returns the words written."""
+    """Write a record, what its distinct counts point to, and a checksum; returns the words written."""
     words, tables, cells = state
     at = sketches + SKETCH_WORDS * counted
     packed[:at] = words[place : place + at]
@@ -198,7 +211,8 @@ def _pack(
                 cell = slot * DENSE_WORDS + 2 * pair
                 packed[at + pair] = np.uint32(cells[cell]) | (np.uint32(cells[cell + 1]) << np.uint32(16))
             at += DENSE_WORDS // 2
-    return at
+    packed[at] = _checksum(packed, 0, at)
+    return at + 1
 
 
 def pack_record(state: BlockState, record: int, through: int) -> bytes:
@@ -212,7 +226,7 @@ def pack_record(state: BlockState, record: int, through: int) -> bytes:
     layout = state.block.layout
     counted = int(layout[SKETCHES])
     sketches = sketches_at(layout)
-    packed = np.empty(sketches + counted * (SKETCH_WORDS + max(TABLE_WORDS, DENSE_WORDS // 2)), np.uint32)
+    packed = np.empty(sketches + counted * (SKETCH_WORDS + max(TABLE_WORDS, DENSE_WORDS // 2)) + 1, np.uint32)
     arrays = (state.words, state.tables, state.cells)
     length = _pack(arrays, record * int(layout[STRIDE]), sketches, counted, packed)
     head = np.array([through & 0xFFFFFFFF, through >> 32 & 0xFFFFFFFF, _FOLDED, 4 * length], np.uint32)
@@ -257,19 +271,8 @@ class Reader:
             values: of each entity.
             sequences: of the clicks wanted, int64[n].
             entities: the place in `keys` of each click's entity, -1 where it has none, int64[n].
-
-        Raises:
-            FeatureError: a value is damaged.
         """
-        data = np.frombuffer(b"".join(values), np.uint32)
-        starts = np.zeros(len(values) + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, values), np.int64, len(values)) // 4, out=starts[1:])
-        firsts = np.empty(len(values) + 1, np.int64)
-        damaged = _count_clicks(data, starts, self.entry // 4, firsts)
-        if damaged >= 0:
-            raise FeatureError(
-                f"Redis holds a damaged value of entity {int(keys[damaged]):016x} in block {self.block.key}"
-            )
+        data, starts, firsts, damaged = self._chunks(values)
         count = int(firsts[-1])
         # One click more, without the entity: what clicks that have none read.
         times, numbers = np.zeros(count + 1, np.int64), np.empty(count, np.int64)
@@ -287,11 +290,28 @@ class Reader:
         events[entities < 0] = count
         self._through = through
         rows = self._fold(times, matrix)
-        return Read(rows[np.maximum(events, 0)], events >= 0, np.flatnonzero(heavy))
+        return Read(rows[np.maximum(events, 0)], events >= 0, np.flatnonzero(heavy), np.flatnonzero(damaged))
 
     def packed(self, entity: int) -> bytes:
         """Return the record of an entity of the last `read`, all its clicks folded in, as the chunk of a value."""
         return pack_record(self._state, entity, int(self._through[entity]))
+
+    def _chunks(
+        self, values: Sequence[bytes]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the words of values, where each begins, where its clicks do, and which are damaged and left out."""
+        starts, firsts = np.zeros(len(values) + 1, np.int64), np.empty(len(values) + 1, np.int64)
+        sizes = np.fromiter(map(len, values), np.int64, len(values))
+        damaged = sizes % 4 != 0
+        while True:
+            for entity in np.flatnonzero(damaged).tolist():
+                values, sizes[entity] = [*values[:entity], b"", *values[entity + 1 :]], 0
+            data, bad = np.frombuffer(b"".join(values), np.uint32), np.zeros(len(values), np.bool_)
+            np.cumsum(sizes // 4, out=starts[1:])
+            _count_clicks(data, starts, self.entry // 4, firsts, bad)
+            if not bad.any():
+                return data, starts, firsts, damaged
+            damaged |= bad
 
     def _fold(self, times: NDArray[np.int64], keys: NDArray[np.uint64]) -> NDArray[np.float32]:
         rows = np.empty((len(times), len(self.columns)), np.float32)
