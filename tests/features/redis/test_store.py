@@ -24,7 +24,7 @@ from slidr.clock import HOUR, MINUTE, SECOND
 from slidr.features.catalogue import Clicks, Distinct, check_catalogue
 from slidr.features.clicks import ClickBatch
 from slidr.features.layout import Layout, compile_catalogue
-from slidr.features.store import EmbeddedStore
+from slidr.features.store import EmbeddedStore, Soundness
 
 URLS = Sequence[str]
 SMALL = compile_catalogue(
@@ -119,3 +119,106 @@ def test_a_fault_at_any_exchange_is_repaired(server: Server, proxy: Proxy, fault
         assert_same(joined([first, rest]), expected)
         store.close()
     assert exchange > len(parts[1:]) * (1 if partitions == 1 else 3)
+
+
+@pytest.mark.parametrize(("partitions", "passed"), [(1, 0), (5, 0), (5, 1), (5, 2)])
+def test_clicks_of_an_outage_are_sent_again(server: Server, proxy: Proxy, partitions: int, passed: int) -> None:
+    """When nothing works, rows are marked and nothing raises; sent again, each click is counted once."""
+    log = replace(random_batch(SMALL, 90, 8), times=START + SECOND * np.arange(90))
+    parts = [log.take(slice(start, start + 30)) for start in (0, 30, 60)]
+    store = seeded_store(SMALL, [proxy.url], partitions)
+    assert_sound(store.fold(parts[0]))
+    proxy.plan([PASS] * passed + [LOSE_ANSWER] + [LOSE_REQUEST] * 1000)
+    lost = store.fold(parts[1])
+    assert set(lost.soundness.tolist()) == {Soundness.STORE_UNAVAILABLE}
+    assert "cannot be reached" in store.fault
+    proxy.plan([])
+    again = store.fold(parts[1])
+    assert_sound(again)
+    assert_same_bits(store.fold(parts[2]).rows, EmbeddedStore(SMALL).fold(log).rows[60:])
+    assert server.port != proxy.port
+
+
+def test_clicks_without_identifiers_are_marked_in_an_outage(server: Server, proxy: Proxy) -> None:
+    """A click that touches no entity is not sound either while nobody can number it."""
+    store = seeded_store(SMALL, [proxy.url])
+    proxy.plan([LOSE_REQUEST] * 1000)
+    batch = random_batch(SMALL, 3, 1)
+    batch.keys[:] = 0
+    folded = store.fold(batch)
+    assert folded.soundness.tolist() == [Soundness.STORE_UNAVAILABLE] * 3
+    assert folded.sequences.tolist() == [-1] * 3
+    assert server.ask("PING")
+
+
+def test_a_busy_entity_stays_small(server: Server) -> None:
+    """Five thousand clicks of one entity are packed as they come: its value stays as small as a record and a tail."""
+    batch = random_batch(SMALL, 5000, 9)
+    keys = batch.keys.copy()
+    keys[SMALL.keys.index(("ip",))] = 1 << 40
+    log = replace(batch, keys=keys, times=START + SECOND * np.arange(5000))
+    store, largest = seeded_store(SMALL, [server.url]), 0
+    expected = EmbeddedStore(SMALL).fold(log).rows
+    name = next(block.key for block in SMALL.blocks if block.entity == ("ip",))
+    for start in range(0, 5000, 50):
+        folded = store.fold(log.take(slice(start, start + 50)))
+        assert_sound(folded)
+        assert_same_bits(folded.rows, expected[start : start + 50])
+        (value,) = [key for key in server.keys() if f":{name}:{1 << 40:016x}".encode() in key]
+        largest = max(largest, server.ask("STRLEN", value))
+    # Its distinct count outgrows the record and has a table of its own, or cells.
+    assert largest < 12_000
+
+
+def test_a_record_is_put_back_once(server: Server) -> None:
+    """Two stores that both read a long tail pack it; the second to do so changes nothing, and no click is lost."""
+    log = replace(random_batch(SMALL, 400, 10), times=START + SECOND * np.arange(400))
+    log.keys[:] = log.keys[:, :1] | np.uint64(1 << 63)
+    first, second = seeded_store(SMALL, [server.url]), open_store(SMALL, [server.url])
+    parts = [log.take(slice(start, start + 100)) for start in range(0, 400, 100)]
+    found = [first.fold(parts[0]), second.fold(parts[1])]
+    waiting = [dict(store._heavy[0]) for store in (first, second)]
+    assert all(waiting)
+    # Both put back what they read; the second one's is of a longer value, the first one's of its beginning.
+    found += [second.fold(parts[2])]
+    first._heavy[0] = waiting[0]
+    found += [first.fold(parts[3])]
+    assert_same(joined(found), EmbeddedStore(SMALL).fold(log))
+
+
+def test_every_key_expires(place: tuple[URLS, int], request: pytest.FixtureRequest) -> None:
+    """Every key has an expiry, an entity's of at least two horizons."""
+    log = random_log(SMALL, 300, 11)
+    store = seeded_store(SMALL, *place)
+    fold_parts(store, random_parts(log, 11))
+    servers: list[Server] = [request.getfixturevalue("server")] if len(place[0]) == 1 else []
+    servers = servers if place[1] != 12 else request.getfixturevalue("cluster")
+    names = {block.key for block in SMALL.blocks}
+    entities = 0
+    for server in servers:
+        for key in server.keys():
+            left = server.ask("PTTL", key)
+            assert left > 0, key
+            if key.decode().split(":")[2:3] and key.decode().split(":")[2] in names:
+                entities += 1
+                assert left > 2 * SMALL.horizon // 1000 - 60_000
+    assert entities > 20
+
+
+def test_a_block_that_missed_clicks_is_cold(server: Server) -> None:
+    """After another catalogue had the server, a block that it does not know is cold for a horizon, and then right."""
+    two = compile_catalogue(check_catalogue((Clicks("ip", "1h"), Clicks("session", "1h"))))
+    one = compile_catalogue(check_catalogue((Clicks("ip", "1h"), Clicks("user", "1h"))))
+    log = replace(random_batch(one, 900, 12), times=START + 20 * SECOND * np.arange(900))
+    expected = EmbeddedStore(one).fold(log)
+    first, second = seeded_store(one, [server.url]), open_store(two, [server.url])
+    assert_same_bits(first.fold(log.take(slice(0, 200))).rows, expected.rows[:200])
+    # What the other catalogue folds has the same ip, and a session of its own.
+    other = log.take(slice(200, 400))
+    cold = second.fold(replace(other, keys=np.ascontiguousarray(other.keys[: len(two.keys)])))
+    assert set(cold.soundness[:180].tolist()) == {Soundness.STATE_COLD}
+    found = joined([first.fold(log.take(slice(start, start + 50))) for start in range(400, 900, 50)])
+    young = log.times[400:] < log.times[449] + HOUR
+    np.testing.assert_array_equal(found.soundness, np.where(young, Soundness.STATE_COLD, Soundness.SOUND))
+    assert (~young).sum() > 200
+    assert_same_bits(found.rows[~young], expected.rows[400:][~young])

@@ -84,7 +84,7 @@ def _count_clicks(
                     at = end + 1
             else:
                 clicks += count
-                at += HEAD + count * entry
+                at += HEAD + count * entry if count > 0 else end + 1
         damaged[entity] |= at != end
         firsts[entity + 1] = firsts[entity] + clicks
 
@@ -201,8 +201,9 @@ def _pack(
     for sketch in range(counted):
         where = place + sketches + sketch * SKETCH_WORDS
         tier, slot = words[where + TIER], np.int64(words[where + SLOT])
-        # Slots are of one block of state; in another one they would only say where this one had its own.
-        packed[where - place + SLOT] = np.uint32(0)
+        if tier > 0:
+            # Slots are of one block of state; in another one they would only say where this one had its own.
+            packed[where - place + SLOT] = np.uint32(0)
         if tier == 1:
             packed[at : at + TABLE_WORDS] = tables[slot * TABLE_WORDS : (slot + 1) * TABLE_WORDS]
             at += TABLE_WORDS
