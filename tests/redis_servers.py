@@ -87,8 +87,8 @@ class Server:
         with Redis(_HOST, self.port, password=self.password or None) as client:
             return client.execute_command(*command)
 
-    def keys(self) -> list[bytes]:
-        """Return all keys."""
+    def names(self) -> list[bytes]:
+        """Return the names of all keys."""
         return sorted(self.ask("KEYS", "*"))
 
     def kill(self) -> None:

@@ -185,7 +185,7 @@ def test_a_damaged_value_is_marked(server: Server, garbage: bytes, partitions: i
     parts = parts_of(log, 100)
     store.fold(parts[0])
     name = next(block.key for block in SMALL.blocks if block.entity == ("user",))
-    (damaged,) = [key for key in server.keys() if f":{name}:{3 << 40:016x}".encode() in key]
+    (damaged,) = [key for key in server.names() if f":{name}:{3 << 40:016x}".encode() in key]
     server.ask("SET", damaged, garbage)
     folded = store.fold(parts[1])
     assert_sound(folded._replace(soundness=folded.soundness[1::2]))
@@ -204,7 +204,7 @@ def test_a_damaged_record_is_marked(server: Server, at: int) -> None:
     store = seeded_store(SMALL, [server.url])
     fold_parts(store, parts_of(log, 100)[:2])
     store._heavy[0].clear()
-    key = next(key for key in server.keys() if SMALL.blocks[0].key.encode() in key)
+    key = next(key for key in server.names() if SMALL.blocks[0].key.encode() in key)
     value = bytearray(server.ask("GET", key))
     length = int.from_bytes(value[12:16], "little")
     assert value[8:12] == b"\xff" * 4, "it was packed"
@@ -218,7 +218,7 @@ def test_nonsense_in_other_keys_raises_nothing(server: Server, name: str) -> Non
     """What tells the state apart may be overwritten too: rows are marked, or as they were."""
     store, log = seeded_store(SMALL, [server.url]), steady_log(100)
     store.fold(log.take(slice(0, 50)))
-    for key in server.keys():
+    for key in server.names():
         if key.endswith(name.encode()):
             server.ask("SET", key, b"\xff nonsense")
     marks = set(store.fold(log.take(slice(50, 100))).soundness.tolist())

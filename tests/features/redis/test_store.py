@@ -164,7 +164,7 @@ def test_a_busy_entity_stays_small(server: Server) -> None:
         folded = store.fold(log.take(slice(start, start + 50)))
         assert_sound(folded)
         assert_same_bits(folded.rows, expected[start : start + 50])
-        (value,) = [key for key in server.keys() if f":{name}:{1 << 40:016x}".encode() in key]
+        (value,) = [key for key in server.names() if f":{name}:{1 << 40:016x}".encode() in key]
         largest = max(largest, server.ask("STRLEN", value))
     # Its distinct count outgrows the record and has a table of its own, or cells.
     assert largest < 12_000
@@ -196,7 +196,7 @@ def test_every_key_expires(place: tuple[URLS, int], request: pytest.FixtureReque
     names = {block.key for block in SMALL.blocks}
     entities = 0
     for server in servers:
-        for key in server.keys():
+        for key in server.names():
             left = server.ask("PTTL", key)
             assert left > 0, key
             if key.decode().split(":")[2:3] and key.decode().split(":")[2] in names:
