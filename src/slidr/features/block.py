@@ -24,7 +24,7 @@ from slidr.features.distinct import (
     free_distinct,
 )
 from slidr.features.evicted import leave_mark, make_marks
-from slidr.features.fold import find, fold_block
+from slidr.features.fold import AHEAD, find, fold_block
 from slidr.features.layout import HORIZON, SKETCH_WORDS, SKETCHES, STRIDE, Block, sketches_at
 
 MOST_ENTITIES = 10_000_000
@@ -103,6 +103,7 @@ class BlockState:
         self.free = np.zeros((2, pooled), np.int32)
         self.marks = np.zeros(0, np.uint32)
         self.latest = 0
+        self._near = np.zeros(AHEAD, np.int64)
 
     @property
     def bytes(self) -> int:
@@ -132,7 +133,7 @@ class BlockState:
         batch, done = (clicks.times, clicks.keys, rows, soundness), 0
         while True:
             state = (self.words, self.tables, self.cells, self.free, self.used)
-            views = (self.words.view(np.float32), self.words.view(np.int64), self.index, self.marks)
+            views = (self.words.view(np.float32), self.words.view(np.int64), self.index, self.marks, self._near)
             done = fold_block(state, views, self.block.layout, batch, done)
             if done == len(clicks):
                 break

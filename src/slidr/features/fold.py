@@ -8,6 +8,8 @@ gives the same rows as one folded click by click.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -54,12 +56,15 @@ _SECONDS = 1e6
 _LN2_HOURS = LN2 * 3.6e9
 _GAP_MEMORY = 16
 """The running mean of the gaps weighs the newest at least one in this many."""
-_AHEAD = 8
+AHEAD = 8
 """Clicks between asking for a cache line and using it."""
+Views: TypeAlias = tuple[
+    NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32], NDArray[np.int64]
+]
 _STATE_EVICTED = 2  # the value of Soundness.STATE_EVICTED, which stands a module higher
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def find(index: NDArray[np.int64], key: np.uint64, used: NDArray[np.int64], room: Whole = 1 << 62) -> Whole:
     """Return the record of a key, which is given the next free one of `room` where it has none; -1 where none is free.
 
@@ -82,7 +87,7 @@ def find(index: NDArray[np.int64], key: np.uint64, used: NDArray[np.int64], room
         slot = (slot + 1) & mask
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _forget(words: NDArray[np.uint32], ring: Whole, place: Whole, gone: Whole) -> None:
     """Clear the newest `gone` hops of a ring, whose current hop stands at `place`, and take them off its total."""
     if gone >= HOPS:
@@ -97,7 +102,7 @@ def _forget(words: NDArray[np.uint32], ring: Whole, place: Whole, gone: Whole) -
     words[ring] = total
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _windows(
     words: NDArray[np.uint32],
     ring: Whole,
@@ -133,7 +138,7 @@ def _windows(
     return late
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _velocities(
     floats: NDArray[np.float32],
     place: Whole,
@@ -154,7 +159,7 @@ def _velocities(
         at += 2
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _gap(
     state: tuple[NDArray[np.uint32], NDArray[np.float32]],
     place: Whole,
@@ -189,7 +194,7 @@ def _gap(
         row[layout[at + 2]] = np.float32(variation)
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _sketches(
     state: State,
     base: Whole,
@@ -223,14 +228,14 @@ def _sketches(
         place += SKETCH_WORDS
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def short_key(key: np.uint64) -> np.uint32:
     """Return the upper half of a key; zero stands for null, so a half of zero becomes one."""
     value = np.uint32(key >> np.uint64(32))
     return np.uint32(1) if value == 0 and key != 0 else value
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _bursts(words: NDArray[np.uint32], base: Whole, layout: NDArray[np.int64], row: NDArray[np.float32]) -> None:
     """Write the ratios of two windows' rates."""
     at = len(layout) - 3 * layout[BURSTS]
@@ -243,7 +248,7 @@ def _bursts(words: NDArray[np.uint32], base: Whole, layout: NDArray[np.int64], r
         at += 3
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", _nrt=False)
 def _null_row(layout: NDArray[np.int64], row: NDArray[np.float32]) -> None:
     """Write the row's part for a click that has no such entity: no clicks, and a gap as of a first click."""
     at = BODY
@@ -266,7 +271,7 @@ def _null_row(layout: NDArray[np.int64], row: NDArray[np.float32]) -> None:
         at += 3
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", _nrt=False)
 def _renew(
     words: NDArray[np.uint32], base: Whole, layout: NDArray[np.int64], free: NDArray[np.int32], used: NDArray[np.int64]
 ) -> None:
@@ -278,10 +283,10 @@ def _renew(
     words[base : base + layout[STRIDE]] = np.uint32(0)
 
 
-@numba.njit(cache=True, error_model="numpy", forceinline=True)
+@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _join(
     state: State,
-    views: tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]],
+    views: Views,
     layout: NDArray[np.int64],
     batch: tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint8]],
     base: Whole,
@@ -289,7 +294,7 @@ def _join(
 ) -> None:
     """Fold one click into the record that begins at word `base`, and write its row."""
     words, _tables, _cells, free, used = state
-    floats, longs, _index, _marks = views
+    floats, longs, _index, _marks, _near = views
     times, keys, rows, _soundness = batch
     row = rows[click]
     own_time, last = times[click], longs[base // 2]
@@ -315,10 +320,10 @@ def _join(
     longs[base // 2] = now
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@numba.njit(cache=True, error_model="numpy", _nrt=False, nogil=True)
 def fold_block(
     state: State,
-    views: tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]],
+    views: Views,
     layout: NDArray[np.int64],
     batch: tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint8]],
     start: Whole,
@@ -330,33 +335,33 @@ def fold_block(
 
     Args:
         state: (records, tables, dense cells, free lists, used).
-        views: (records as float32, records as int64, index of pairs key and record, marks of evicted keys).
+        views: (records as float32, records as int64, index of pairs key and record, marks of evicted keys, room for
+            AHEAD numbers).
         layout: the block's layout array.
         batch: (times in microseconds UTC, key matrix (columns, clicks), rows (clicks, features), soundness).
         start: the first click to fold.
     """
     words, tables, cells, _free, used = state
-    index, marks = views[2], views[3]
+    index, marks, records = views[2], views[3], views[4]
     times, keys, _rows, soundness = batch
     stride, mine = layout[STRIDE], keys[layout[KEY_ROW]]
     clicks, mask, room = len(times), len(index) // 2 - 1, len(words) // stride
-    records = np.empty(_AHEAD, np.int64)
     most_tables = len(tables) // TABLE_WORDS - layout[SKETCHES]
     most_dense = len(cells) // DENSE_WORDS - layout[SKETCHES]
     step = start
-    while step < clicks + 2 * _AHEAD:
+    while step < clicks + 2 * AHEAD:
         if step < clicks:
             prefetch(index, 2 * (np.int64(mine[step]) & mask))
-        click = step - 2 * _AHEAD
+        click = step - 2 * AHEAD
         if click >= start:
             if used[TABLES] - used[FREE_TABLES] > most_tables or used[DENSE] - used[FREE_DENSE] > most_dense:
                 return click
-            record = records[click & (_AHEAD - 1)]
+            record = records[click & (AHEAD - 1)]
             if record < 0:
                 _null_row(layout, batch[2][click])
             else:
                 _join(state, views, layout, batch, natural(record * stride), click)
-        near = step - _AHEAD
+        near = step - AHEAD
         if start <= near < clicks:
             record = np.int64(-1)
             if mine[near] != 0:
@@ -369,12 +374,12 @@ def fold_block(
                     soundness[near] = max(soundness[near], np.uint8(_STATE_EVICTED))
                 for line in range(0, stride, 16):
                     prefetch(words, record * stride + line)
-            records[near & (_AHEAD - 1)] = record
+            records[near & (AHEAD - 1)] = record
         step += 1
     return clicks
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@numba.njit(cache=True, error_model="numpy", _nrt=False, nogil=True)
 def fold_click(
     clock: NDArray[np.int64],
     missing: NDArray[np.int64],

@@ -56,7 +56,7 @@ def _round(
     return v0, v1, v2, v3
 
 
-@numba.njit(cache=True, forceinline=True)
+@numba.njit(cache=True, _nrt=False, forceinline=True)
 def _siphash(data: NDArray[np.uint8], start: int, stop: int, secret: NDArray[np.uint64]) -> np.uint64:
     v0 = secret[0] ^ np.uint64(0x736F6D6570736575)
     v1 = secret[1] ^ np.uint64(0x646F72616E646F6D)
@@ -83,7 +83,7 @@ def _siphash(data: NDArray[np.uint8], start: int, stop: int, secret: NDArray[np.
     return v0 ^ v1 ^ v2 ^ v3
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def _hash_spans(
     data: NDArray[np.uint8],
     offsets: NDArray[np.int64],
@@ -98,12 +98,16 @@ def _hash_spans(
             out[row] = key if key != np.uint64(0) else np.uint64(1)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, _nrt=False)
 def _join(
-    keys: NDArray[np.uint64], rows: NDArray[np.int64], secret: NDArray[np.uint64], out: NDArray[np.uint64]
+    keys: NDArray[np.uint64],
+    rows: NDArray[np.int64],
+    secret: NDArray[np.uint64],
+    words: NDArray[np.uint64],
+    data: NDArray[np.uint8],
+    out: NDArray[np.uint64],
 ) -> None:
-    words = np.empty(len(rows), np.uint64)
-    data = words.view(np.uint8)
+    """Hash the keys of `rows`, joined in `words`, whose bytes `data` shows."""
     for click in range(keys.shape[1]):
         null = False
         for part in range(len(rows)):
@@ -165,7 +169,8 @@ class Pseudonymiser:
     def join(self, keys: NDArray[np.uint64], rows: tuple[int, ...]) -> NDArray[np.uint64]:
         """Hash several rows of a key matrix (columns, clicks) into one key a click; null where any is null."""
         out = np.empty(keys.shape[1], np.uint64)
-        _join(keys, np.array(rows, np.int64), self._secret, out)
+        words = np.empty(len(rows), np.uint64)
+        _join(keys, np.array(rows, np.int64), self._secret, words, words.view(np.uint8), out)
         return out
 
 

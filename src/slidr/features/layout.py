@@ -109,7 +109,7 @@ class Layout(NamedTuple):
         return max((int(block.layout[HORIZON]) for block in self.blocks), default=DAY)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(cache=True, error_model="numpy", _nrt=False)
 def sketches_at(layout: NDArray[np.int64]) -> int:
     """Return the word of a record at which its first distinct count begins."""
     return int(HEADER + RING_WORDS * layout[WINDOWS] + layout[HALF_LIVES] + 3 * layout[GAPS])
