@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
+# Numba compiles a function again when its own file changes, and not when a file does whose kernels it has inlined: the
+# tests must never run kernels of yesterday, so the sources name their cache.
+KERNELS = sorted((Path(__file__).parents[1] / "src" / "slidr" / "features").rglob("*.py"))
+_SOURCES = hashlib.sha256(b"".join(path.read_bytes() for path in KERNELS)).hexdigest()[:12]
+os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / "numba" / _SOURCES)
+
+# ruff: noqa: E402
 import pytest
 import torch
 from hypothesis import settings

@@ -93,8 +93,8 @@ class Entry(NamedTuple):
         cause: `live`, `replay:ID` or `review:ID`.
         click_key: keyed hash of the click_id, the uint64's bits as int64.
         logged_in: 1, 0, or -1 where not known.
-        keys: the click's column of the key matrix, uint64 little-endian, named by `Journal.bundle`; while secret keys
-            rotate, the column under the next one and its hash of the click_id follow.
+        keys: the click's column of the key matrix, uint64, named by `Journal.bundle`; while secret keys rotate, the
+            column under the next one and its hash of the click_id follow.
         row: the features, float32 little-endian, named by `Journal.bundle`.
         campaign: campaign that the click is charged to.
         advertiser: advertiser that pays.
@@ -260,11 +260,9 @@ class Journal:
         known, following = self.secrets(), self.last_sequence + 1
         if known and known[-1][1] == fingerprints:
             return
-        known = [entry for entry in known if entry[0] < following]
+        written = json.dumps([*(entry for entry in known if entry[0] < following), (following, fingerprints)])
         with self._reported():
-            self._connection.execute(
-                "INSERT OR REPLACE INTO meta VALUES ('secrets', ?)", (json.dumps([*known, (following, fingerprints)]),)
-            )
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('secrets', ?)", (written,))
 
     def entries(self, after: int = -1) -> Iterator[list[Entry]]:
         """Yield the entries whose sequence is greater than `after`, in order, in chunks.
@@ -349,9 +347,8 @@ class Journal:
             os.close(self._lock)
             self._lock = None
 
-    def _value(self, statement: str) -> int | str | None:
-        value: int | str | None = self._connection.execute(statement).fetchone()[0]
-        return value
+    def _value(self, statement: str) -> Any:
+        return self._connection.execute(statement).fetchone()[0]
 
     def _read(self, statement: str, values: Sequence[int | str]) -> list[Entry]:
         with self._reported():

@@ -121,7 +121,7 @@ def test_any_number_of_threads_gives_the_same_bits(undisturbed: Backfill, tmp_pa
     assert made(other) == made(undisturbed)
 
 
-@pytest.mark.parametrize("stop", (1, 4, 7, 10, 13, 16, 19, 21))
+@pytest.mark.parametrize("stop", [1, 4, 7, 10, 13, 16, 19, 21])
 def test_a_run_that_fails_goes_on_as_if_it_had_not(undisturbed: Backfill, tmp_path: Path, stop: int) -> None:
     """Whichever chunk is the last, no half day is in the lake, and the next run ends with the same bits."""
     other = prepared(tmp_path)

@@ -3,23 +3,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from tests.service.making import NOW, SECRET, body, click, make_parts
+from tests.service.making import NOW, SECRET, body, make_parts
+from tests.service.running import ask, scores, started
 
 from slidr.bundle import Bundle
-from slidr.clock import DAY, HOUR, SECOND, ManualClock
-from slidr.errors import BundleError, FeatureError, JournalError, ServiceError
-from slidr.features.catalogue import Clicks, check_catalogue
-from slidr.features.clicks import Click, encode_clicks
-from slidr.features.keys import KeyRing, Pseudonymiser, Secret
+from slidr.clock import ManualClock
+from slidr.errors import BundleError, FeatureError, JournalError
+from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal
@@ -27,30 +20,6 @@ from slidr.service import lifecycle
 from slidr.service.batching import Answer, UnavailableError
 from slidr.service.door import RefusedError
 from slidr.service.lifecycle import Parts, Service
-from slidr.service.recovery import recover
-
-
-@asynccontextmanager
-async def started(parts: Parts) -> AsyncIterator[Service]:
-    """Start a service, and stop it at the end."""
-    service = Service(parts, clock=ManualClock(NOW))
-    try:
-        await service.start()
-        yield service
-    finally:
-        await service.stop()
-
-
-async def ask(service: Service, *places: int) -> list[Answer]:
-    """Have clicks decided, an array at a time."""
-    _, future = service.accept(body(*places))
-    return await future
-
-
-def scores(parts: Parts) -> list[float | None]:
-    """Return the journalled scores of a service."""
-    with Journal(parts.root / parts.settings.storage.journal, write=False) as journal:
-        return [entry.score for entries in journal.entries() for entry in entries]
 
 
 def test_a_service_is_ready_from_start_to_stop(parts: Parts) -> None:
@@ -217,136 +186,6 @@ def test_a_service_that_is_told_to_stop_while_it_restores_stops(parts: Parts) ->
     asyncio.run(main())
     assert not (parts.root / "state.npz").exists()
     Journal(parts.root / "journal.sqlite").close()
-
-
-def test_a_new_service_starts_from_the_last_backfill(parts: Parts) -> None:
-    """Without state and journal of its own a service goes on from the seed; later seeds leave it alone."""
-
-    async def run(*places: int) -> list[Answer]:
-        async with started(parts) as service:
-            return await ask(service, *places)
-
-    seed = parts.root / parts.settings.storage.seed
-    store = EmbeddedStore(compile_catalogue(parts.bundle.catalogue))
-    clicks = [msgspec.json.decode(body(place), type=Click) for place in range(30)]
-    store.fold(encode_clicks(clicks, store.layout, parts.pseudonymiser))
-    store.snapshot(seed, fingerprint=parts.pseudonymiser.fingerprint)
-    assert [answer.sequence for answer in asyncio.run(run(100, 101))] == [30, 31]
-    seed.write_bytes(b"a newer backfill")
-    assert [answer.sequence for answer in asyncio.run(run(102))] == [32]
-    (parts.root / parts.settings.storage.state).unlink()
-    with pytest.raises(ServiceError, match="the snapshot is missing or too old"):
-        asyncio.run(run(103))
-
-
-def test_another_catalogue_needs_no_new_start(parts: Parts) -> None:
-    """A state of other features is completed from the journal, and the rows are those of an undisturbed service."""
-
-    async def run(which: Parts, *groups: range) -> None:
-        async with started(which) as service:
-            for group in groups:
-                await ask(service, *group)
-
-    whole = make_parts(parts.root / "whole", parts.bundle)
-    asyncio.run(run(whole, range(50), range(50, 80)))
-    asyncio.run(run(parts, range(50)))
-    other = EmbeddedStore(compile_catalogue(check_catalogue((Clicks("ip", "7m"),))))
-    state = parts.root / parts.settings.storage.state
-    with Journal(parts.root / parts.settings.storage.journal) as journal:
-        recover(other, journal, state.with_name("none"), fingerprint=parts.pseudonymiser.fingerprint)
-    other.snapshot(state, fingerprint=parts.pseudonymiser.fingerprint)
-    asyncio.run(run(parts, range(50, 80)))
-    assert scores(parts) == scores(whole)
-
-
-def test_a_block_that_nothing_tells_of_makes_clicks_unmeasurable(parts: Parts) -> None:
-    """Blocks that neither snapshot nor journal hold are cold: no click is decided by them, and none is lost."""
-
-    async def run(*places: int) -> list[Answer]:
-        async with started(parts) as service:
-            return await ask(service, *places)
-
-    other = EmbeddedStore(compile_catalogue(check_catalogue((Clicks("ip", "7m"),))))
-    clicks = [msgspec.json.decode(body(place), type=Click) for place in range(30)]
-    other.fold(encode_clicks(clicks, other.layout, parts.pseudonymiser))
-    other.snapshot(parts.root / parts.settings.storage.seed, fingerprint=parts.pseudonymiser.fingerprint)
-    answers = asyncio.run(run(100, 101))
-    assert [answer.sequence for answer in answers] == [30, 31]
-    assert {(answer.verdict, answer.reasons) for answer in answers} == {("unmeasurable", ("state_cold",))}
-
-
-def at(clock: int, *places: int) -> bytes:
-    """Return a request of clicks made at a time."""
-    time = datetime.fromtimestamp(clock / SECOND, UTC).isoformat()
-    return msgspec.json.encode([click(place, time=time) for place in places])
-
-
-@pytest.mark.parametrize("restarts", [False, True])
-def test_keys_rotate_without_a_gap(parts: Parts, *, restarts: bool) -> None:
-    """Before, during and after the overlap counts and last gaps are those of one key, and restarts change nothing."""
-    clock, horizon = ManualClock(NOW), compile_catalogue(parts.bundle.catalogue).horizon
-    ring = KeyRing((Secret(SECRET, 0), Secret(SECRET[::-1], NOW + DAY)))
-    turning = parts._replace(ring=ring)
-    whole = make_parts(parts.root / "whole", parts.bundle)
-    steps = [NOW + step * 2 * HOUR for step in range((2 * DAY + horizon) // (2 * HOUR))]
-
-    async def run(which: Parts, times: list[int]) -> list[str]:
-        clock.advance(times[0] - clock.now())
-        service, serving = Service(which, clock=clock), []
-        await service.start()
-        for time in times:
-            step = (time - NOW) // (2 * HOUR)
-            clock.advance(time - clock.now())
-            service._tick()
-            await asyncio.wait_for(service.ready.wait(), 60)
-            _, future = service.accept(at(time, *range(7 * step, 7 * step + 30)))
-            await future
-            serving.append(service._batcher.decider.pseudonymiser.fingerprint)  # type: ignore[union-attr]
-        await service.stop()
-        return serving
-
-    expected = asyncio.run(run(whole, steps))
-    length = 5 if restarts else len(steps)
-    found = [
-        name
-        for start in range(0, len(steps), length)
-        for name in asyncio.run(run(turning, steps[start : start + length]))
-    ]
-    old, new = (Pseudonymiser(key.secret).fingerprint for key in ring.keys)
-    served = sum(time < NOW + DAY + horizon + HOUR for time in steps)
-    assert set(expected) == {old}
-    assert found == [old] * served + [new] * (len(steps) - served)
-    rows, whole_rows = journalled(turning), journalled(whole)
-    # A running mean of gaps goes back further than any window: it is of the clicks since its key came into use.
-    names = compile_catalogue(parts.bundle.catalogue).names
-    told = [column for column, name in enumerate(names) if not name.endswith(("_mean", "_variation"))]
-    np.testing.assert_array_equal(rows[:, told], whole_rows[:, told])
-    assert [path.name for path in parts.root.glob("state*")] == ["state.npz"]
-
-
-def journalled(parts: Parts) -> NDArray[np.float32]:
-    """Return the rows that a service has journalled, none of them cold."""
-    with Journal(parts.root / parts.settings.storage.journal, write=False) as journal:
-        entries = [entry for chunk in journal.entries() for entry in chunk]
-    assert not any("state_cold" in entry.reasons for entry in entries)
-    return np.stack([np.frombuffer(entry.row, "<f4") for entry in entries])
-
-
-def test_a_seed_of_the_next_key_is_served_with_it(parts: Parts) -> None:
-    """A new service whose backfill was made with the newest key uses it at once, for only its state is there."""
-    ring = KeyRing((Secret(SECRET, 0), Secret(SECRET[::-1], NOW - HOUR)))
-    store = EmbeddedStore(compile_catalogue(parts.bundle.catalogue))
-    clicks = [msgspec.json.decode(body(place), type=Click) for place in range(30)]
-    store.fold(encode_clicks(clicks, store.layout, ring.newest))
-    store.snapshot(parts.root / parts.settings.storage.seed, fingerprint=ring.newest.fingerprint)
-
-    async def main() -> None:
-        async with started(parts._replace(ring=ring)) as service:
-            (answer,) = await ask(service, 100)
-            assert (answer.sequence, answer.reasons) in {(30, ()), (30, ("model",))}
-            assert service._batcher.decider.pseudonymiser.fingerprint == ring.newest.fingerprint  # type: ignore[union-attr]
-
-    asyncio.run(main())
 
 
 def test_idle_time_is_used_for_checkpoints_and_garbage(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from slidr.clock import DAY, HOUR, Clock, midnight
 from slidr.errors import LabelError
 from slidr.features.catalogue import Catalogue, default_catalogue
 from slidr.features.keys import Pseudonymiser, read_secrets
+from slidr.features.layout import compile_catalogue
 from slidr.lake.delta import Lake
 from slidr.settings import Settings, duration
 from slidr.tables import CLICKS
@@ -65,7 +66,10 @@ def plan_run(settings: Settings, clock: Clock, progress: Progress, *, day: date 
     Raises:
         LabelError: the lake has no clicks, or none of the day, or the day's labels are not mature.
         SettingsError: the source is unknown.
+        FeatureError: a feature of the settings cannot be computed.
     """
+    # Refused before any stage has written anything.
+    compile_catalogue(default_catalogue(settings.features))
     lake = Lake(settings.storage.lake)
     final = bool(extensions.load("slidr.sources", settings.clicks.source).FINAL_ATTRIBUTION)
     window = 0 if final else duration(settings.labels.attribution_window)

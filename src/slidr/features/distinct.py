@@ -40,6 +40,13 @@ _STAMPED = 0x8000
 
 
 @numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+def short_key(key: np.uint64) -> np.uint32:
+    """Return the upper half of a key; zero stands for null, so a half of zero becomes one."""
+    value = np.uint32(key >> np.uint64(32))
+    return np.uint32(1) if value == 0 and key != 0 else value
+
+
+@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
 def _put(words: NDArray[np.uint32], at: Whole, size: int, value: np.uint32, own: Whole, oldest: np.uint32) -> bool:
     """Note a value in an exact table of hashes and stamps; False where the table is full of live values.
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from slidr.features.arithmetic import Whole
 from slidr.features.block import BlockState
 from slidr.features.clicks import ClickBatch
-from slidr.features.distinct import DENSE, DENSE_WORDS, LIVE, SLOT, TABLE_WORDS, TABLES, TIER
-from slidr.features.fold import find, short_key
+from slidr.features.distinct import DENSE, DENSE_WORDS, LIVE, SLOT, TABLE_WORDS, TABLES, TIER, short_key
+from slidr.features.fold import find
 from slidr.features.layout import KEY_ROW, SKETCH_WORDS, SKETCHES, STRIDE, Block, counted_rows, sketches_at
 
 HEAD = 3
