@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from slidr.features.kernel import kernel
 
 Whole: TypeAlias = Any
 """A whole number inside a kernel; numba infers its width, which no annotation of Python can say."""
@@ -68,7 +69,7 @@ _DAY = 86_400_000_000
 _HOUR = 3_600_000_000
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def decay(age: float, half_life: float) -> float:
     """Return 2^-(age / half_life), within 1e-7 of it, by linear interpolation in a table of 1,024 steps a halving."""
     halvings = age / half_life
@@ -82,7 +83,7 @@ def decay(age: float, half_life: float) -> float:
     return value
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def hour_on_circle(time: Whole) -> tuple[float, float]:
     """Return cosine and sine of the hour of day of a time in microseconds UTC, by the chord between whole hours."""
     hours = (time % _DAY) / _HOUR
@@ -94,7 +95,7 @@ def hour_on_circle(time: Whole) -> tuple[float, float]:
     return cos, sin
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def weekday_on_circle(time: Whole) -> tuple[float, float]:
     """Return cosine and sine of the day of week of a time in microseconds UTC; Monday is at angle zero."""
     # 1970-01-01 was a Thursday, the fourth day from Monday.

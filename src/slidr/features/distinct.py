@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from slidr.features.arithmetic import CELLS, ESTIMATES, Whole
+from slidr.features.kernel import kernel
 from slidr.features.layout import INLINE, MOST_UNITS
 from slidr.features.prefetch import natural
 
@@ -39,14 +39,14 @@ _AGE_BITS = 0x7FFF
 _STAMPED = 0x8000
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def short_key(key: np.uint64) -> np.uint32:
     """Return the upper half of a key; zero stands for null, so a half of zero becomes one."""
     value = np.uint32(key >> np.uint64(32))
     return np.uint32(1) if value == 0 and key != 0 else value
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def _put(words: NDArray[np.uint32], at: Whole, size: int, value: np.uint32, own: Whole, oldest: np.uint32) -> bool:
     """Note a value in an exact table of hashes and stamps; False where the table is full of live values.
 
@@ -68,7 +68,7 @@ def _put(words: NDArray[np.uint32], at: Whole, size: int, value: np.uint32, own:
     return True
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def _count(words: NDArray[np.uint32], at: Whole, size: int, oldest: np.uint32) -> float:
     count = np.uint32(0)
     for slot in range(size):
@@ -76,13 +76,13 @@ def _count(words: NDArray[np.uint32], at: Whole, size: int, oldest: np.uint32) -
     return float(count)
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def _oldest(now: Whole, window: Whole) -> np.uint32:
     """Return the stamp that the newest unit outside the window has; live stamps are above it."""
     return np.uint32(max(now + 1 - window, 0))
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def _stamp(
     cells: NDArray[np.uint16], at: Whole, value: np.uint32, own: Whole, when: tuple[Whole, Whole], units: Whole
 ) -> None:
@@ -103,7 +103,7 @@ def _stamp(
     cells[at + FILLED] += np.uint16(1)
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def _advance(cells: NDArray[np.uint16], at: Whole, last: Whole, now: Whole, units: Whole) -> None:
     """Let the ring forget what has left the longest window."""
     if now - last >= units:
@@ -120,7 +120,7 @@ def _advance(cells: NDArray[np.uint16], at: Whole, last: Whole, now: Whole, unit
                 cells[cell] = np.uint16(0)
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def _take(used: NDArray[np.int64], pool: Whole, free: NDArray[np.int32], spare: Whole) -> Whole:
     if used[spare] > 0:
         used[spare] -= 1
@@ -129,7 +129,7 @@ def _take(used: NDArray[np.int64], pool: Whole, free: NDArray[np.int32], spare: 
     return used[pool] - 1
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def _enter_table(state: State, at: Whole) -> None:
     """Move a sketch from its record into a table."""
     words, tables, _cells, free, used = state
@@ -142,7 +142,7 @@ def _enter_table(state: State, at: Whole) -> None:
         tables[table + SLOTS + entry] = words[at + STAMPS + entry]
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def _enter_cells(state: State, at: Whole, when: tuple[Whole, Whole], units: Whole) -> None:
     """Move a sketch from its table, full of live values, into dense cells."""
     words, tables, cells, free, used = state
@@ -157,7 +157,7 @@ def _enter_cells(state: State, at: Whole, when: tuple[Whole, Whole], units: Whol
         _stamp(cells, dense, tables[entry], np.int64(tables[entry + SLOTS]) - 1, when, units)
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def add_distinct(
     state: State,
     at: Whole,
@@ -188,7 +188,7 @@ def add_distinct(
     _stamp(cells, np.int64(words[at + SLOT]) * DENSE_WORDS, value, own, (now, newest), units)
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def count_distinct(state: State, at: Whole, now: Whole, newest: Whole, window: Whole, units: Whole) -> float:
     """Return how many distinct values the sketch holds whose last sight is within `window` units before `now`.
 
@@ -213,7 +213,7 @@ def count_distinct(state: State, at: Whole, now: Whole, newest: Whole, window: W
     return float(ESTIMATES[filled])
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def keep_floors(
     words: NDArray[np.uint32],
     at: Whole,
@@ -233,7 +233,7 @@ def keep_floors(
         words[at + HASHES + 1 + window] = np.uint32(_count(tables, table * TABLE_WORDS + SLOTS, SLOTS, oldest))
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def floor_distinct(words: NDArray[np.uint32], at: Whole, now: Whole, window: Whole) -> float:
     """Return what the count of a sketch's window of this number must not fall below."""
     if words[at + TIER] == 2 and words[at + HASHES] == np.uint32(now) and window < _FLOORS:
@@ -241,7 +241,7 @@ def floor_distinct(words: NDArray[np.uint32], at: Whole, now: Whole, window: Who
     return 0.0
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def free_distinct(words: NDArray[np.uint32], at: Whole, free: NDArray[np.int32], used: NDArray[np.int64]) -> None:
     """Give the sketch's slot back to its pool."""
     if words[at + TIER] == 1:

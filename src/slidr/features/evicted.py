@@ -8,11 +8,11 @@ evicted one. An entity that comes back within 1/64 after its horizon is too.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from slidr.features.arithmetic import Whole
+from slidr.features.kernel import kernel
 
 _BUCKET = 8
 _FEWEST = 1024
@@ -28,29 +28,29 @@ def make_marks(entities: int) -> NDArray[np.uint32]:
     return np.zeros(max(_FEWEST, 1 << (2 * entities - 1).bit_length()), np.uint32)
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def _bucket(marks: NDArray[np.uint32], key: Whole) -> Whole:
     # The middle bits: the lowest choose the place in the index, the upper half is counted by distinct counts.
     return np.int64((np.uint64(key) >> np.uint64(16)) & np.uint64(len(marks) - 1)) // _BUCKET * _BUCKET
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def _part(time: Whole, horizon: Whole) -> Whole:
     return int(float(time) / (float(horizon) / _PARTS)) & 0xFFFF
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def _fingerprint(key: Whole) -> Whole:
     return np.int64(np.uint64(key) & np.uint64(0xFFFF)) or 1
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def _age(mark: Whole, part: Whole) -> Whole:
     """Return by how many parts a mark is older than `part`; negative where it is younger."""
     return ((part - (np.int64(mark) & 0xFFFF) + 0x8000) & 0xFFFF) - 0x8000
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def leave_mark(marks: NDArray[np.uint32], key: Whole, newest: Whole, horizon: Whole) -> None:
     """Note that a key was evicted whose newest click was at `newest`."""
     bucket, part = _bucket(marks, key), _part(newest, horizon)
@@ -64,7 +64,7 @@ def leave_mark(marks: NDArray[np.uint32], key: Whole, newest: Whole, horizon: Wh
     marks[place] = np.uint32(_fingerprint(key) << 16 | part)
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def take_mark(marks: NDArray[np.uint32], key: Whole, time: Whole, horizon: Whole) -> bool:
     """Return whether a key was evicted within the horizon before `time`, and remove its mark."""
     bucket, part = _bucket(marks, key), _part(time, horizon)

@@ -4,16 +4,12 @@ For each click, in the order given, the entity's record is found, moved to the c
 read into the row; the row includes the click itself. `now` is the later of the click's time and the latest time folded
 for that entity, so nothing outside the entity decides what a row says, and a log folded one entity kind at a time
 gives the same rows as one folded click by click.
-
-Kernels are compiled without numba's counting of references (`_nrt=False`): it costs two atomic operations a click for
-every view and every array in a tuple, two thirds of the whole fold. So they allocate nothing.
 """
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,6 +34,7 @@ from slidr.features.distinct import (
     short_key,
 )
 from slidr.features.evicted import take_mark
+from slidr.features.kernel import kernel
 from slidr.features.layout import (
     BODY,
     BURSTS,
@@ -68,7 +65,7 @@ Views: TypeAlias = tuple[
 _STATE_EVICTED = 2  # the value of Soundness.STATE_EVICTED, which stands a module higher
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def find(index: NDArray[np.int64], key: np.uint64, used: NDArray[np.int64], room: Whole = 1 << 62) -> Whole:
     """Return the record of a key, which is given the next free one of `room` where it has none; -1 where none is free.
 
@@ -91,7 +88,7 @@ def find(index: NDArray[np.int64], key: np.uint64, used: NDArray[np.int64], room
         slot = (slot + 1) & mask
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def _forget(words: NDArray[np.uint32], ring: Whole, place: Whole, gone: Whole) -> None:
     """Clear the newest `gone` hops of a ring, whose current hop stands at `place`, and take them off its total."""
     if gone >= HOPS:
@@ -106,7 +103,7 @@ def _forget(words: NDArray[np.uint32], ring: Whole, place: Whole, gone: Whole) -
     words[ring] = total
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def _windows(
     words: NDArray[np.uint32],
     ring: Whole,
@@ -142,7 +139,7 @@ def _windows(
     return late
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def _velocities(
     floats: NDArray[np.float32],
     place: Whole,
@@ -163,7 +160,7 @@ def _velocities(
         at += 2
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def _gap(
     state: tuple[NDArray[np.uint32], NDArray[np.float32]],
     place: Whole,
@@ -198,7 +195,7 @@ def _gap(
         row[layout[at + 2]] = np.float32(variation)
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def _sketches(
     state: State,
     base: Whole,
@@ -232,7 +229,7 @@ def _sketches(
         place += SKETCH_WORDS
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def _bursts(words: NDArray[np.uint32], base: Whole, layout: NDArray[np.int64], row: NDArray[np.float32]) -> None:
     """Write the ratios of two windows' rates."""
     at = len(layout) - 3 * layout[BURSTS]
@@ -245,7 +242,7 @@ def _bursts(words: NDArray[np.uint32], base: Whole, layout: NDArray[np.int64], r
         at += 3
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def _null_row(layout: NDArray[np.int64], row: NDArray[np.float32]) -> None:
     """Write the row's part for a click that has no such entity: no clicks, and a gap as of a first click."""
     at = BODY
@@ -268,7 +265,7 @@ def _null_row(layout: NDArray[np.int64], row: NDArray[np.float32]) -> None:
         at += 3
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def _renew(
     words: NDArray[np.uint32], base: Whole, layout: NDArray[np.int64], free: NDArray[np.int32], used: NDArray[np.int64]
 ) -> None:
@@ -280,7 +277,7 @@ def _renew(
     words[base : base + layout[STRIDE]] = np.uint32(0)
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)
+@kernel(inline=True)
 def _join(
     state: State,
     views: Views,
@@ -317,7 +314,7 @@ def _join(
     longs[base // 2] = now
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, nogil=True)
+@kernel(nogil=True)
 def fold_block(
     state: State,
     views: Views,
@@ -376,7 +373,7 @@ def fold_block(
     return clicks
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False, nogil=True)
+@kernel(nogil=True)
 def fold_click(
     clock: NDArray[np.int64],
     missing: NDArray[np.int64],

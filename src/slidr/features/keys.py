@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from slidr.clock import HOUR, SECOND
 from slidr.errors import SettingsError
+from slidr.features.kernel import kernel
 from slidr.features.prefetch import eight_bytes, natural
 
 KEY_BYTES = 16
@@ -56,7 +57,7 @@ def _round(
     return v0, v1, v2, v3
 
 
-@numba.njit(cache=True, _nrt=False, forceinline=True)
+@kernel(inline=True)
 def _siphash(data: NDArray[np.uint8], start: int, stop: int, secret: NDArray[np.uint64]) -> np.uint64:
     v0 = secret[0] ^ np.uint64(0x736F6D6570736575)
     v1 = secret[1] ^ np.uint64(0x646F72616E646F6D)
@@ -83,7 +84,7 @@ def _siphash(data: NDArray[np.uint8], start: int, stop: int, secret: NDArray[np.
     return v0 ^ v1 ^ v2 ^ v3
 
 
-@numba.njit(cache=True, _nrt=False)
+@kernel()
 def _hash_spans(
     data: NDArray[np.uint8],
     offsets: NDArray[np.int64],
@@ -98,7 +99,7 @@ def _hash_spans(
             out[row] = key if key != np.uint64(0) else np.uint64(1)
 
 
-@numba.njit(cache=True, _nrt=False)
+@kernel()
 def _join(
     keys: NDArray[np.uint64],
     rows: NDArray[np.int64],

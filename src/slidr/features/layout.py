@@ -19,7 +19,6 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +36,7 @@ from slidr.features.catalogue import (
     PeakDistinct,
     Velocity,
 )
+from slidr.features.kernel import kernel
 from slidr.settings import duration
 
 HOPS = 6
@@ -109,7 +109,7 @@ class Layout(NamedTuple):
         return max((int(block.layout[HORIZON]) for block in self.blocks), default=DAY)
 
 
-@numba.njit(cache=True, error_model="numpy", _nrt=False)
+@kernel()
 def sketches_at(layout: NDArray[np.int64]) -> int:
     """Return the word of a record at which its first distinct count begins."""
     return int(HEADER + RING_WORDS * layout[WINDOWS] + layout[HALF_LIVES] + 3 * layout[GAPS])
