@@ -108,13 +108,13 @@ def test_one_catalogue_beside_itself_changes_nothing(layout: Layout) -> None:
 
 def test_a_batch_is_folded_once_for_all_views() -> None:
     """The second view reads what the first had folded; a view that comes again with a batch repeats it."""
-    together = SideBySide((CHAMPION, ROLLBACK), EmbeddedStore(side_by_side((CHAMPION, ROLLBACK))[0]))
-    champion, rollback = together.views
-    batch = random_batch(together.store.layout, 10, seed=5)
+    store = EmbeddedStore(side_by_side((CHAMPION, ROLLBACK))[0])
+    champion, rollback = SideBySide((CHAMPION, ROLLBACK), store).views
+    batch = random_batch(store.layout, 10, seed=5)
     batch.times[:] = START + np.arange(10)
     assert not champion.fold(batch).repeats.any()
     assert not rollback.fold(batch).repeats.any()
-    assert together.store.sequence == 10
+    assert store.sequence == 10
     assert champion.fold(batch).repeats.all()
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
-import numba
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +16,7 @@ from slidr.addresses import network
 from slidr.errors import FeatureError
 from slidr.features.catalogue import Catalogue, catalogue_hash
 from slidr.features.clicks import ClickBatch, join_keys
+from slidr.features.kernel import kernel
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import Layout, compile_catalogue
 from slidr.features.store import EmbeddedStore, Folded, Store
@@ -175,7 +175,7 @@ def _spans(column: pa.ChunkedArray) -> tuple[NDArray[np.uint8], NDArray[np.int64
     return text, starts, np.asarray(array.is_valid())
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _ipv4_networks(
     data: NDArray[np.uint8],
     offsets: NDArray[np.int64],
@@ -204,18 +204,14 @@ def _ipv4_networks(
 
 
 def _network_keys(column: pa.ChunkedArray, pseudonymiser: Pseudonymiser) -> NDArray[np.uint64]:
-    coded = column.combine_chunks().dictionary_encode()
-    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
-    unique = pa.chunked_array([coded.dictionary])
-    data, offsets, valid = _spans(unique)
-    networks = np.zeros(4 * len(unique), np.uint8)
-    parsed = np.zeros(len(unique), np.bool_)
+    data, offsets, valid = _spans(column)
+    networks, parsed = np.zeros(4 * len(column), np.uint8), np.zeros(len(column), np.bool_)
     _ipv4_networks(data, offsets, valid, networks, parsed)
-    keys = pseudonymiser.spans(networks, np.arange(0, 4 * len(unique) + 1, 4), parsed)
-    others = np.flatnonzero(~parsed)
+    keys = pseudonymiser.spans(networks, np.arange(0, 4 * len(column) + 1, 4), parsed)
+    others = np.flatnonzero(valid & ~parsed)
     if len(others):
-        texts = unique.take(pa.array(others)).to_pylist()
-        keys[others] = pseudonymiser.blobs([network(text) for text in texts])
-    places = pc.fill_null(coded.indices, len(unique)).to_numpy()
-    found: NDArray[np.uint64] = np.append(keys, np.uint64(0))[places]
-    return found
+        # A full parser takes microseconds, so each address is given to it once.
+        coded = pa.concat_arrays(column.take(pa.array(others)).chunks).dictionary_encode()
+        found = pseudonymiser.blobs([network(text) for text in coded.dictionary.to_pylist()])
+        keys[others] = found[coded.indices.to_numpy()]
+    return keys

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,26 +24,32 @@ from slidr.features.distinct import (
 )
 from slidr.features.evicted import leave_mark, make_marks
 from slidr.features.fold import AHEAD, find, fold_block
+from slidr.features.kernel import kernel
 from slidr.features.layout import HORIZON, SKETCH_WORDS, SKETCHES, STRIDE, Block, sketches_at
+from slidr.features.prefetch import natural, prefetch
 
 MOST_ENTITIES = 10_000_000
 """Records of one block at most, where nothing else is said."""
 _Item = TypeVar("_Item", bound=np.generic)
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _compact(
     state: State,
+    longs: NDArray[np.int64],
     index: NDArray[np.int64],
     layout: NDArray[np.int64],
     gone: NDArray[np.bool_],
     marks: NDArray[np.uint32],
+    keys: NDArray[np.int64],
 ) -> None:
-    """Drop the records that are `gone`, close the gaps, and leave a mark of each where there is a table of marks."""
+    """Drop the records that are `gone`, close the gaps, and leave a mark of each where there is a table of marks.
+
+    `longs` are the records as int64, and `keys` has room for the key of each.
+    """
     words, _tables, _cells, free, used = state
-    longs = words.view(np.int64)
     stride, live = layout[STRIDE], used[LIVE]
-    keys = np.zeros(live, np.int64)
+    mask = len(index) // 2 - 1
     for slot in range(0, len(index), 2):
         if index[slot] != 0:
             keys[index[slot + 1]] = index[slot]
@@ -52,6 +57,8 @@ def _compact(
     used[LIVE] = 0
     sketches = sketches_at(layout)
     for record in range(live):
+        if record + AHEAD < live:
+            prefetch(index, 2 * (keys[record + AHEAD] & mask))
         base = record * stride
         if gone[record]:
             if len(marks):
@@ -59,13 +66,14 @@ def _compact(
             for sketch in range(layout[SKETCHES]):
                 free_distinct(words, base + sketches + sketch * SKETCH_WORDS, free, used)
         else:
-            kept = find(index, np.uint64(keys[record]), used) * stride
+            kept = natural(find(index, np.uint64(keys[record]), used) * stride)
             if kept != base:
-                words[kept : kept + stride] = words[base : base + stride]
+                for word in range(stride):
+                    words[kept + word] = words[natural(base + word)]
     words[used[LIVE] * stride : live * stride] = np.uint32(0)
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _reindex(old: NDArray[np.int64], new: NDArray[np.int64]) -> None:
     mask = len(new) // 2 - 1
     for at in range(0, len(old), 2):
@@ -183,7 +191,8 @@ class BlockState:
 
     def _drop(self, gone: NDArray[np.bool_], marks: NDArray[np.uint32]) -> None:
         state = (self.words, self.tables, self.cells, self.free, self.used)
-        _compact(state, self.index, self.block.layout, gone, marks)
+        keys = np.empty(int(self.used[LIVE]), np.int64)
+        _compact(state, self.words.view(np.int64), self.index, self.block.layout, gone, marks, keys)
 
     def _newest(self) -> NDArray[np.int64]:
         """Return the time of each record's newest click."""

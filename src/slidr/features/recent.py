@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from slidr.clock import HOUR
+from slidr.features.kernel import kernel
 
 REPEAT_WINDOW = HOUR
 MEMORY = 2 * REPEAT_WINDOW
@@ -14,7 +14,7 @@ MEMORY = 2 * REPEAT_WINDOW
 _FIELDS = 3  # key, time, sequence
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _number(
     table: NDArray[np.int64],
     used: NDArray[np.int64],
@@ -45,7 +45,7 @@ def _number(
         used[2] = max(used[2], times[click])
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _note(
     table: NDArray[np.int64],
     used: NDArray[np.int64],
@@ -67,7 +67,7 @@ def _note(
         used[2] = max(used[2], times[click])
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def _copy(old: NDArray[np.int64], new: NDArray[np.int64], since: int) -> int:
     mask = len(new) // _FIELDS - 1
     kept = 0
@@ -76,7 +76,8 @@ def _copy(old: NDArray[np.int64], new: NDArray[np.int64], since: int) -> int:
             slot = old[at] & mask
             while new[_FIELDS * slot] != 0:
                 slot = (slot + 1) & mask
-            new[_FIELDS * slot : _FIELDS * slot + _FIELDS] = old[at : at + _FIELDS]
+            for field in range(_FIELDS):
+                new[_FIELDS * slot + field] = old[at + field]
             kept += 1
     return kept
 

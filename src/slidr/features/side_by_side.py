@@ -7,7 +7,7 @@ catalogue then reads its own columns, and hears of its own blocks alone whether 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from slidr.features.catalogue import AnyFeature
 from slidr.features.clicks import ClickBatch
 from slidr.features.layout import Layout, compile_catalogue
-from slidr.features.store import EmbeddedStore, Folded
+from slidr.features.store import Folded
 from slidr.settings import duration
 
 _SPANS = ("window", "half_life", "short", "long", "over")
@@ -46,6 +46,16 @@ def _identity(feature: AnyFeature) -> tuple[object, ...]:
     return (type(feature), *(fields | spans).items())
 
 
+class BlockwiseStore(Protocol):
+    """A store that tells the soundness of every block by itself, as the embedded one and that in Redis do."""
+
+    layout: Layout
+
+    def fold_by_block(self, clicks: ClickBatch) -> Folded:
+        """Fold clicks in the order given; soundness is uint8[blocks, n]."""
+        ...
+
+
 class SideBySide:
     """Several catalogues over one store.
 
@@ -53,6 +63,7 @@ class SideBySide:
     those of the union's layout.
 
     >>> from slidr.features.catalogue import Clicks
+    >>> from slidr.features.store import EmbeddedStore
     >>> layouts = [compile_catalogue((Clicks("user", window),)) for window in ("1h", "6h")]
     >>> [view.layout.names for view in SideBySide(layouts, EmbeddedStore(side_by_side(layouts)[0])).views]
     [('clicks_user_1h',), ('clicks_user_6h',)]
@@ -65,7 +76,7 @@ class SideBySide:
         views: a store for each catalogue, in the order given.
     """
 
-    def __init__(self, layouts: Sequence[Layout], store: EmbeddedStore) -> None:
+    def __init__(self, layouts: Sequence[Layout], store: BlockwiseStore) -> None:
         _, columns = side_by_side(layouts)
         self.store = store
         self.views = tuple(View(self, layout, mine) for layout, mine in zip(layouts, columns, strict=True))

@@ -24,6 +24,7 @@ from slidr.clock import HOUR, MINUTE, SECOND
 from slidr.features.catalogue import Clicks, Distinct, check_catalogue
 from slidr.features.clicks import ClickBatch
 from slidr.features.layout import Layout, compile_catalogue
+from slidr.features.side_by_side import SideBySide, side_by_side
 from slidr.features.store import EmbeddedStore, Soundness
 
 URLS = Sequence[str]
@@ -222,3 +223,22 @@ def test_a_block_that_missed_clicks_is_cold(server: Server) -> None:
     np.testing.assert_array_equal(found.soundness, np.where(young, Soundness.STATE_COLD, Soundness.SOUND))
     assert (~young).sum() > 200
     assert_same_bits(found.rows[~young], expected.rows[400:][~young])
+
+
+def test_catalogues_side_by_side_share_a_server(server: Server) -> None:
+    """Two catalogues over one union in Redis read what each reads alone, with one fold for a batch."""
+    layouts = [
+        compile_catalogue((Clicks("user", "1h"), Distinct("user", "ip", "1h"))),
+        compile_catalogue((Distinct("user", "ip", "1h"), Clicks("session", "10m"))),
+    ]
+    union, _ = side_by_side(layouts)
+    parts = random_parts(random_log(union, 400, 5), 5)
+    together = SideBySide(layouts, seeded_store(union, [server.url]))
+    alone = SideBySide(layouts, EmbeddedStore(union))
+    for part in parts:
+        for view, expected in zip(together.views, alone.views, strict=True):
+            found, wanted = view.fold(part), expected.fold(part)
+            assert_sound(found)
+            fresh = ~wanted.repeats
+            assert found.rows[fresh].tobytes() == wanted.rows[fresh].tobytes()
+            assert found.sequences.tolist() == wanted.sequences.tolist()
