@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from slidr.bundle import Bundle
 from slidr.cli.options import Outcome, printed, settings_option
 from slidr.clock import SystemClock
 from slidr.decide import read_champion
@@ -33,9 +32,11 @@ def seed(settings: Settings, *, empty: bool) -> Outcome:
     """
     addresses = redis_addresses(settings)
     bundle = read_champion(settings.storage.registry, Path(settings.storage.bundles))
-    store = EmbeddedStore(compile_catalogue(bundle.catalogue))
-    folded = 0 if empty else _restore(store, settings, bundle)
-    written = seed_redis(addresses, store, partitions=settings.store.partitions)
+    layout = compile_catalogue(bundle.catalogue)
+    secret = read_secrets(Path(settings.storage.key_file)).at(SystemClock().now(), layout.horizon).fingerprint
+    store = EmbeddedStore(layout, most=settings.features.most_entities)
+    folded = 0 if empty else _restore(store, settings, secret)
+    written = seed_redis(addresses, store, partitions=settings.store.partitions, secret=secret)
     return Outcome(
         f"{written:,} entities as of click {store.sequence:,}, {folded:,} clicks of them from the journal",
         {"entities": written, "sequence": store.sequence, "folded": folded},
@@ -54,15 +55,13 @@ def redis_addresses(settings: Settings) -> tuple[str, ...]:
     return addresses
 
 
-def _restore(store: EmbeddedStore, settings: Settings, bundle: Bundle) -> int:
+def _restore(store: EmbeddedStore, settings: Settings, fingerprint: str) -> int:
     """Bring a store to where the journal ends, from the service's own snapshot or the last backfill's."""
     storage = settings.storage
     own, seeded, journal = Path(storage.state), Path(storage.seed), Path(storage.journal)
     start = own if own.exists() else seeded
     if not start.exists() and not journal.exists():
         raise SettingsError(f"neither {seeded} nor {journal} exists; run `slidr backfill`, or begin with --empty")
-    horizon = compile_catalogue(bundle.catalogue).horizon
-    fingerprint = read_secrets(Path(storage.key_file)).at(SystemClock().now(), horizon).fingerprint
     if not journal.exists():
         store.restore(start, fingerprint=fingerprint)
         return 0

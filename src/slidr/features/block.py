@@ -110,8 +110,9 @@ class BlockState:
         self.cells = np.zeros(pooled * DENSE_WORDS, np.uint16)
         self.free = np.zeros((2, pooled), np.int32)
         self.marks = np.zeros(0, np.uint32)
-        self.latest = 0
         self._near = np.zeros(AHEAD, np.int64)
+        self._viewed = self.words
+        self._floats, self._longs = self.words.view(np.float32), self.words.view(np.int64)
 
     @property
     def bytes(self) -> int:
@@ -140,14 +141,16 @@ class BlockState:
             soundness = np.zeros(len(clicks), np.uint8)
         batch, done = (clicks.times, clicks.keys, rows, soundness), 0
         while True:
+            if self._viewed is not self.words:
+                self._viewed = self.words
+                self._floats, self._longs = self.words.view(np.float32), self.words.view(np.int64)
             state = (self.words, self.tables, self.cells, self.free, self.used)
-            views = (self.words.view(np.float32), self.words.view(np.int64), self.index, self.marks, self._near)
+            views = (self._floats, self._longs, self.index, self.marks, self._near)
             done = fold_block(state, views, self.block.layout, batch, done)
             if done == len(clicks):
                 break
             if not self._grow_pools():
                 self._make_room(int(clicks.times[done]))
-        self.latest = max(self.latest, int(clicks.times.max(initial=0)))
 
     def _make_room(self, time: int) -> None:
         """Make room for a click of this time: drop what reads as new anyway, or grow, or evict the oldest."""
@@ -228,12 +231,13 @@ class BlockState:
             "marks": self.marks,
         }
 
-    def restore(self, arrays: dict[str, NDArray[np.generic]], latest: int) -> None:
+    def restore(self, arrays: dict[str, NDArray[np.generic]]) -> None:
         """Take over arrays that `arrays` returned."""
         for name in ("words", "index", "tables", "cells", "free", "used", "marks"):
             setattr(self, name, np.array(arrays[name]))
-        self._grow(max(int(self.used[ROOM]), int(self.used[LIVE]), 1))
-        self.latest = latest
+        self._grow(max(min(int(self.used[ROOM]), self.most), int(self.used[LIVE]), 1))
+        if self.used[LIVE] > self.most:
+            self._evict_oldest(self._newest(), int(self.used[LIVE]) - self.most)
         if self._sketches:
             self._grow_pools()
 

@@ -215,7 +215,7 @@ class _Days:
         self._store.snapshot(state, fingerprint=self._fingerprint)
         # A run that goes on from the file must do so from the same arrays, to the bit, as this one.
         for block in self._store.blocks:
-            block.restore(block.arrays(), block.latest)
+            block.restore(block.arrays())
 
     def end(self, last: Checkpoint | None) -> None:
         """Write the state behind the newest click to where a new service looks for it."""

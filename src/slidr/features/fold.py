@@ -38,6 +38,7 @@ from slidr.features.kernel import kernel
 from slidr.features.layout import (
     BODY,
     BURSTS,
+    DOUBTFUL,
     GAPS,
     HALF_LIVES,
     HEADER,
@@ -289,7 +290,7 @@ def _join(
     """Fold one click into the record that begins at word `base`, and write its row."""
     words, _tables, _cells, free, used = state
     floats, longs, _index, _marks, _near = views
-    times, keys, rows, _soundness = batch
+    times, keys, rows, soundness = batch
     row = rows[click]
     own_time, last = times[click], longs[base // 2]
     if last != 0 and own_time - last > layout[HORIZON]:
@@ -297,6 +298,8 @@ def _join(
         last = np.int64(0)
     now = max(own_time, last)
     new = last == 0
+    if words[base + DOUBTFUL] != 0 and own_time < np.int64(words[base + DOUBTFUL]) * 1_000_000:
+        soundness[click] = np.uint8(_STATE_EVICTED)
     # A new record has nothing to forget, as if its newest click were this one.
     moments = (float(own_time), float(now if new else last), float(now))
     place = base + HEADER
@@ -337,7 +340,7 @@ def fold_block(
     """
     words, tables, cells, _free, used = state
     index, marks, records = views[2], views[3], views[4]
-    times, keys, _rows, soundness = batch
+    times, keys = batch[0], batch[1]
     stride, mine = layout[STRIDE], keys[layout[KEY_ROW]]
     clicks, mask, room = len(times), len(index) // 2 - 1, len(words) // stride
     most_tables = len(tables) // TABLE_WORDS - layout[SKETCHES]
@@ -365,7 +368,7 @@ def fold_block(
                     # Full: what was found before is folded first, so that batches of any size evict alike.
                     clicks = near
                 elif record == live and len(marks) and take_mark(marks, mine[near], times[near], layout[HORIZON]):
-                    soundness[near] = max(soundness[near], np.uint8(_STATE_EVICTED))
+                    words[record * stride + DOUBTFUL] = np.uint32((times[near] + layout[HORIZON]) // 1_000_000 + 1)
                 for line in range(0, stride, 16):
                     prefetch(words, record * stride + line)
             records[near & (AHEAD - 1)] = record

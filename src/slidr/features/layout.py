@@ -3,6 +3,7 @@
 A block holds the state of one entity kind. Its record is a run of 32-bit words:
 
     0-1   time of the entity's newest click, int64 microseconds (0: new)
+    2     second until which its rows are doubtful, since it had been evicted (0: never)
     then  for each window: its total, and a ring of HOPS counts
           a decayed count for each half-life, float32
           gaps seen, mean, variance of the gap (uint32, float32, float32), where a gap is asked for
@@ -45,7 +46,9 @@ INLINE = 8
 """Distinct values that a record holds itself, exactly."""
 MOST_UNITS = 256
 """Longest ring of a distinct count: its longest window over a sixth of its shortest."""
-HEADER = 2
+HEADER = 3
+DOUBTFUL = 2
+"""Word of a record: until which second its rows are doubtful, since the entity had been evicted; 0 for never."""
 RING_WORDS = 1 + HOPS
 # Places in the layout array; the variable part follows at BODY.
 STRIDE, HORIZON, KEY_ROW, WINDOWS, HALF_LIVES, GAPS, SKETCHES, BURSTS, BODY = range(9)
@@ -223,7 +226,7 @@ def _block(catalogue: Catalogue, entity: Entity, keys: tuple[Entity, ...], colum
     head[GAPS], head[SKETCHES], head[BURSTS] = int(bool(gaps)), len(sketches), len(bursts)
     shape = (entity, head[HORIZON], [s for s, _ in counts], [s for s, _ in rates], bool(gaps))
     counted = [(column, [span for span, _ in windows]) for column, windows in sketches.items()]
-    key = hashlib.sha256(repr((2, shape, counted)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((3, shape, counted)).encode()).hexdigest()[:16]
     return Block(entity, np.array(head + body, np.int64), key)
 
 
@@ -232,11 +235,12 @@ def _sketch(
 ) -> list[int]:
     shortest, longest = min(windows)[0], max(windows)[0]
     unit = shortest // HOPS
-    units = longest // unit
-    if units > MOST_UNITS or any(span % unit for span, _ in windows):
+    units = HOPS * longest // shortest
+    # A sixth is rounded down to the microsecond, so what divides is asked of the windows themselves.
+    if units > MOST_UNITS or any(HOPS * span % shortest for span, _ in windows):
         raise FeatureError(
             f"{min(windows)[1]} and {max(windows)[1]}: the windows of one distinct count must be multiples of a sixth"
             f" of the shortest and at most {MOST_UNITS} of them long; they need {longest / unit:.1f}"
         )
-    places = [place for span, name in windows for place in (span // unit, columns[name])]
+    places = [place for span, name in windows for place in (HOPS * span // shortest, columns[name])]
     return [keys.index((column,)), unit, units, len(windows), *places]

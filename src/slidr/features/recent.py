@@ -118,9 +118,9 @@ class RecentClicks:
         return (int(self.table[_FIELDS * places[0]]), int(self.used[1]) - 1) if len(places) else None
 
     def entries(self) -> list[tuple[int, int, int]]:
-        """Return keyed hash, time and sequence of the clicks of the last hour."""
+        """Return keyed hash, time and sequence of the clicks that a repeat could still be of."""
         held = self.table.reshape(-1, _FIELDS)
-        live = held[(held[:, 0] != 0) & (held[:, 1] >= self.used[2] - REPEAT_WINDOW)]
+        live = held[(held[:, 0] != 0) & (held[:, 1] >= self.used[2] - MEMORY)]
         return list(zip(live[:, 0].view(np.uint64).tolist(), *live[:, 1:].T.tolist(), strict=True))
 
     def find(self, key: int) -> int | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from slidr.errors import FeatureError
 
-VERSION = 2
+VERSION = 3
 """Version of the file's layout; another one is refused."""
 
 
@@ -22,11 +22,9 @@ class BlockAbout(msgspec.Struct, frozen=True):
     """What a snapshot says of one block.
 
     Attributes:
-        latest: time of the newest click folded into it, microseconds.
         since: event time from which it has folded every click, microseconds; 0 from the beginning.
     """
 
-    latest: int
     since: int
 
 

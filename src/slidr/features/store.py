@@ -184,11 +184,13 @@ class EmbeddedStore:
 
     def _fold(self, clicks: ClickBatch, rows: NDArray[np.float32], soundness: NDArray[np.uint8]) -> None:
         places = [slice(start, start + _CHUNK) for start in range(0, len(clicks), _CHUNK)]
-        chunks = [clicks] if len(places) == 1 else [clicks.take(place) for place in places]
+        parts = [(clicks.take(place), place) for place in places] if len(places) > 1 else []
 
         def block(number: int, state: BlockState) -> None:
-            for chunk, place in zip(chunks, places, strict=True):
-                state.fold(chunk, rows[place], soundness[number, place])
+            if not parts:
+                state.fold(clicks, rows, soundness[number])
+            for part, place in parts:
+                state.fold(part, rows[place], soundness[number, place])
             if since := self.since[state.block.key]:
                 cold = clicks.times < _warm_from(state.block, since)
                 soundness[number, cold] = np.maximum(soundness[number, cold], Soundness.STATE_COLD)
@@ -216,7 +218,7 @@ class EmbeddedStore:
         arrays: dict[str, NDArray[Any]] = {"recent": self.recent.table, "numbers": self.recent.used}
         for state in self.blocks:
             arrays |= {f"{state.block.key}.{name}": array for name, array in state.arrays().items()}
-        blocks = {state.block.key: BlockAbout(state.latest, self.since[state.block.key]) for state in self.blocks}
+        blocks = {state.block.key: BlockAbout(self.since[state.block.key]) for state in self.blocks}
         return Snapshot(About(VERSION, fingerprint, blocks), arrays)
 
     def restore(self, path: Path, *, fingerprint: str) -> frozenset[str]:
@@ -253,7 +255,7 @@ class EmbeddedStore:
         for state in self.blocks:
             key = state.block.key
             if key in keys:
-                state.restore(snapshot.block(key), snapshot.about.blocks[key].latest)
+                state.restore(snapshot.block(key))
                 self.since[key] = snapshot.about.blocks[key].since
 
 

@@ -133,10 +133,7 @@ class Service:
         if batcher is None:
             return
         if batcher.fault is None:
-            try:
-                self._snapshot(batcher.decider, batcher.journal)
-            except (SlidrError, OSError) as fault:
-                _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
+            self._snapshot(batcher.decider, batcher.journal)
         batcher.journal.close()
 
     def accept(self, body: bytes) -> tuple[Admitted, asyncio.Future[list[Answer]]]:
@@ -240,10 +237,14 @@ class Service:
         self._batcher = None
 
     def _snapshot(self, decider: Decider, journal: Journal) -> None:
-        # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
-        journal.checkpoint()
-        if isinstance(decider.store, EmbeddedStore):
-            self._files.write(snapshots_of(decider.store, decider.pseudonymiser))
+        """Write a snapshot where that can be done: it saves work, and nothing depends on it."""
+        try:
+            # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
+            journal.checkpoint()
+            if isinstance(decider.store, EmbeddedStore):
+                self._files.write(snapshots_of(decider.store, decider.pseudonymiser))
+        except (SlidrError, OSError) as fault:
+            _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
 
     def _failed(self, batcher: Batcher) -> None:
         """Stop deciding, and restore the state from snapshot and journal."""
@@ -259,7 +260,7 @@ class Service:
                 await asyncio.wait_for(self._stopping.wait(), _PAUSES[min(attempt, len(_PAUSES) - 1)])
             try:
                 restored = await asyncio.get_running_loop().run_in_executor(None, self._restore)
-            except SlidrError as fault:
+            except (SlidrError, OSError) as fault:
                 attempt += 1
                 _log.warning("attempt %d to restore the state failed: %s", attempt, fault)
             else:

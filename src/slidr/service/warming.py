@@ -25,7 +25,7 @@ def warm_up(bundle: Bundle, pseudonymiser: Pseudonymiser, rules: Sequence[ListRu
     store = EmbeddedStore(layout)
     store.fold(_strangers(layout))
     for block in store.blocks:
-        block.evict(block.latest + 1)
+        block.evict(2**62)
     if pseudonymiser.beside is not None:
         store.accompany(EmbeddedStore(layout))
     decider = Decider(bundle, store, pseudonymiser, rules)

@@ -19,6 +19,7 @@ class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         run: the id of the server's process that holds the data. One that started anew has another, and may have lost
             what it had not written to its disk.
         partitions: how many partitions the entities are spread over.
+        secret: fingerprint of the secret key that hashed the entities; empty where nobody said.
         blocks: since when every click was added to a block, by its key: microseconds of the clicks' time, 0
             where it was so from the beginning.
     """
@@ -26,6 +27,7 @@ class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epoch: str
     run: str
     partitions: int
+    secret: str
     blocks: dict[str, int]
 
     def encoded(self) -> bytes:

@@ -186,15 +186,16 @@ class Call:
         return function("repair", keys, about)
 
     def _click_keys(self, terms: Terms, places: NDArray[np.int64]) -> list[str]:
-        return [click_key(terms.partition, terms.epoch, key) for key in self.batch.ids[places].tolist()]
+        prefix = click_key(terms.partition, terms.epoch)
+        return [f"{prefix}{key:016x}" for key in self.batch.ids[places].tolist()]
 
     def _entity_keys(self, terms: Terms) -> list[str]:
         partition, epoch, _, _ = terms
-        return [
-            entity_key(partition, epoch, one.reader.block.key, key)
-            for one in self.entities
-            for key in one.keys[one.partitions == partition].tolist()
-        ]
+        names: list[str] = []
+        for one in self.entities:
+            prefix = entity_key(partition, epoch, one.reader.block.key)
+            names += [f"{prefix}{key:016x}" for key in one.keys[one.partitions == partition].tolist()]
+        return names
 
     def _chunks(self, partition: int) -> list[bytes]:
         return [chunk for one in self.entities for chunk in _lying(one.chunks(), one.partitions, partition)]
@@ -219,14 +220,14 @@ def agreement_key(partition: int) -> str:
     return f"{tag(partition)}:agreement"
 
 
-def entity_key(partition: int, epoch: str, block: str, key: int) -> str:
-    """Return the key of an entity's value."""
-    return f"{tag(partition)}:{epoch}:{block}:{key:016x}"
+def entity_key(partition: int, epoch: str, block: str) -> str:
+    """Return what the keys of a block's entities begin with; sixteen hexadecimal digits follow."""
+    return f"{tag(partition)}:{epoch}:{block}:"
 
 
-def click_key(partition: int, epoch: str, key: int) -> str:
-    """Return the key of a click's claim."""
-    return f"{tag(partition)}:{epoch}:click:{key:016x}"
+def click_key(partition: int, epoch: str) -> str:
+    """Return what the keys of clicks' claims begin with; sixteen hexadecimal digits follow."""
+    return f"{tag(partition)}:{epoch}:click:"
 
 
 def counter_key(partition: int, epoch: str) -> str:

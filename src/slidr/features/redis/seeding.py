@@ -23,7 +23,9 @@ _LIFE = 30 * DAY // 1000
 """Milliseconds without a click after which agreement and counter expire, as in the library."""
 
 
-def seed(urls: Sequence[str], source: EmbeddedStore, *, partitions: int = 1, timeout: float = 5.0) -> int:
+def seed(
+    urls: Sequence[str], source: EmbeddedStore, *, partitions: int = 1, timeout: float = 5.0, secret: str = ""
+) -> int:
     """Make the state of a store that of Redis, under a new epoch, and return how many entities were written.
 
     The agreement is written last: until then processes go on with what they had, and from then on they have the new
@@ -34,6 +36,7 @@ def seed(urls: Sequence[str], source: EmbeddedStore, *, partitions: int = 1, tim
         source: where backfill and the tail of the journals ended; an empty one begins from nothing.
         partitions: parts to spread the entities over.
         timeout: seconds that a server may take to answer.
+        secret: fingerprint of the secret key that hashed the entities.
 
     Raises:
         StoreError: a server cannot be used, or refused a part of the state.
@@ -51,7 +54,7 @@ def seed(urls: Sequence[str], source: EmbeddedStore, *, partitions: int = 1, tim
             _write(nodes, commands)
         for partition in range(partitions):
             blocks = {state.block.key: source.since[state.block.key] for state in source.blocks}
-            agreed = Agreement(epoch, nodes.identity(partition).run, partitions, blocks)
+            agreed = Agreement(epoch, nodes.identity(partition).run, partitions, secret, blocks)
             counter: Command = ("SET", counter_key(partition, epoch), source.sequence, "PX", _LIFE)
             newest: Command = ("SET", newest_key(partition, epoch), source.newest, "PX", _LIFE)
             agreement: Command = ("SET", agreement_key(partition), agreed.encoded(), "PX", _LIFE)
@@ -73,20 +76,22 @@ def _entities(state: BlockState, epoch: str, partitions: int, expiry: int, throu
         for key, record in zip(piece[:, 0].view(np.uint64).tolist(), piece[:, 1].tolist(), strict=True):
             home = key % partitions
             value = pack_record(state, record, through)
-            name = entity_key(home, epoch, state.block.key, key)
+            name = f"{entity_key(home, epoch, state.block.key)}{key:016x}"
             commands.setdefault(home, []).append(("SET", name, value, "PX", expiry))
         yield commands, len(piece)
 
 
 def _claims(source: EmbeddedStore, epoch: str, partitions: int) -> Iterator[Batch]:
-    """Claim the clicks of the last hour, so that their repeats are known."""
+    """Claim the clicks that the source remembers, so that their repeats are known."""
     clicks = source.recent.entries()
     for start in range(0, len(clicks), _PIECE):
         commands: dict[int, list[Command]] = {}
         for key, time, sequence in clicks[start : start + _PIECE]:
             home = key % partitions
             claim = f"{sequence} {time} seed"
-            commands.setdefault(home, []).append(("SET", click_key(home, epoch, key), claim, "EX", CLAIM_SECONDS))
+            commands.setdefault(home, []).append(
+                ("SET", f"{click_key(home, epoch)}{key:016x}", claim, "EX", CLAIM_SECONDS)
+            )
         yield commands, 0
 
 

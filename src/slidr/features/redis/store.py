@@ -42,6 +42,7 @@ class RedisStore:
         urls: addresses of the servers, see `Nodes`.
         partitions: parts that the entities are spread over: one for one server, for a cluster about four a server.
         timeout: seconds that an answer may take; the row of a click whose answer does not come is not sound.
+        secret: fingerprint of the secret key that hashes the clicks; a state of another key is not used.
         slow: where the slow features are looked up; where None, they are not known.
 
     Attributes:
@@ -59,10 +60,12 @@ class RedisStore:
         *,
         partitions: int = 1,
         timeout: float = 0.05,
+        secret: str = "",
         slow: SlowTables | None = None,
     ) -> None:
         self.layout = layout
         self.partitions = partitions
+        self._secret = secret
         self.slow = slow
         self.failovers = 0
         self.fault = ""
@@ -322,7 +325,7 @@ class RedisStore:
             homes = entities.partitions[read.heavy].tolist()
             for entity, key, home in zip(read.heavy.tolist(), keys, homes, strict=True):
                 value = values[entity]
-                name = entity_key(home, self._epoch, reader.block.key, key)
+                name = f"{entity_key(home, self._epoch, reader.block.key)}{key:016x}"
                 self._heavy[home][name] = (len(value), digest(value), reader.packed(entity))
 
     def _agree(self, call: Call) -> bool:
@@ -360,6 +363,11 @@ class RedisStore:
                     f"redis holds the state in {agreed.partitions} partitions, and this process was set to"
                     f" {self.partitions}; set the same number, or run `slidr seed` again"
                 )
+            if self._secret and agreed.secret and agreed.secret != self._secret:
+                raise StoreError(
+                    f"redis holds the state of secret key {agreed.secret}, and this process hashes with {self._secret}:"
+                    " use the key file of the seed, or run `slidr seed` again"
+                )
             wanted = self._wanted(partition, agreed, identity, newest)
             if wanted is None:
                 return False
@@ -389,4 +397,4 @@ class RedisStore:
             self.failovers += 1
         # A block that this process does not add to falls behind; one that nobody added to starts now.
         blocks = {reader.block.key: held.blocks.get(reader.block.key, max(newest, 1)) for reader in self._readers}
-        return Agreement(held.epoch, run, held.partitions, blocks)
+        return Agreement(held.epoch, run, held.partitions, held.secret, blocks)

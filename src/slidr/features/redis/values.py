@@ -305,7 +305,7 @@ class Reader:
         sizes = np.fromiter(map(len, values), np.int64, len(values))
         damaged = sizes % 4 != 0
         while True:
-            for entity in np.flatnonzero(damaged).tolist():
+            for entity in np.flatnonzero(damaged).tolist() if damaged.any() else ():
                 values, sizes[entity] = [*values[:entity], b"", *values[entity + 1 :]], 0
             data, bad = np.frombuffer(b"".join(values), np.uint32), np.zeros(len(values), np.bool_)
             np.cumsum(sizes // 4, out=starts[1:])
@@ -332,7 +332,6 @@ class Reader:
         state.words[: int(state.used[LIVE]) * int(self.block.layout[STRIDE])] = 0
         state.index[:] = 0
         state.used[:] = 0
-        state.latest = 0
 
     def _make_pools(self, entities: int) -> None:
         """Set aside a table and cells for every distinct count of the entities to be read."""
