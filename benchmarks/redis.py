@@ -18,6 +18,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,13 +77,15 @@ class Way(NamedTuple):
 @contextmanager
 def server() -> Iterator[tuple[str, redis.Redis]]:
     """Run a Redis that keeps nothing on disk, on the last core; yields its address and a client."""
-    if shutil.which("redis-server") is None:
-        raise ServiceError("redis-server is not on the PATH; install Redis 7 or later, or Valkey")
+    # `make setup` unpacks one beside this Python where the machine has none.
+    program = shutil.which("redis-server", path=os.pathsep.join([os.environ["PATH"], str(Path(sys.executable).parent)]))
+    if program is None:
+        raise ServiceError("no redis-server; run `make setup`, or install Redis 7 or newer, or Valkey")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
         options = {"port": port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": folder}
-        command = ["redis-server", *(part for name, value in options.items() for part in (f"--{name}", str(value)))]
+        command = [program, *(part for name, value in options.items() for part in (f"--{name}", str(value)))]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 our own options
             try:
                 assert process.stdout is not None
