@@ -92,7 +92,7 @@ class BlockState:
         block: the block.
         entities: records that memory is set aside for at the start; it grows as needed.
         most: records at most. Beyond them the entities whose newest click is oldest are evicted, an eighth at once,
-            and the next row of each within its horizon is flagged.
+            and the rows of one that comes back within its horizon are flagged for a horizon.
     """
 
     def __init__(self, block: Block, entities: int, most: int = MOST_ENTITIES) -> None:

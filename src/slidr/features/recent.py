@@ -6,12 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slidr.clock import HOUR
+from slidr.features.arithmetic import Whole
 from slidr.features.kernel import kernel
 
 REPEAT_WINDOW = HOUR
 MEMORY = 2 * REPEAT_WINDOW
 """How far behind the newest click, in event time, a click_id is remembered."""
 _FIELDS = 3  # key, time, sequence
+
+
+@kernel(inline=True)
+def _place(table: NDArray[np.int64], key: Whole) -> Whole:
+    """Return where the entry of a key stands, or, where it has none, the free place for it."""
+    mask = len(table) // _FIELDS - 1
+    slot = key & mask
+    while table[_FIELDS * slot] != 0 and table[_FIELDS * slot] != key:
+        slot = (slot + 1) & mask
+    return _FIELDS * slot
 
 
 @kernel()
@@ -23,13 +34,9 @@ def _number(
     sequences: NDArray[np.int64],
     repeats: NDArray[np.bool_],
 ) -> None:
-    mask = len(table) // _FIELDS - 1
     for click in range(len(ids)):
         wanted = np.int64(ids[click])
-        slot = wanted & mask
-        while table[_FIELDS * slot] != 0 and table[_FIELDS * slot] != wanted:
-            slot = (slot + 1) & mask
-        at = _FIELDS * slot
+        at = _place(table, wanted)
         known = table[at] == wanted
         # What may have been forgotten is never known, or a row would depend on when room was made.
         remembered = known and table[at + 1] >= used[2] - MEMORY
@@ -53,13 +60,9 @@ def _note(
     times: NDArray[np.int64],
     sequences: NDArray[np.int64],
 ) -> None:
-    mask = len(table) // _FIELDS - 1
     for click in range(len(ids)):
         wanted = np.int64(ids[click])
-        slot = wanted & mask
-        while table[_FIELDS * slot] != 0 and table[_FIELDS * slot] != wanted:
-            slot = (slot + 1) & mask
-        at = _FIELDS * slot
+        at = _place(table, wanted)
         if table[at] == 0:
             used[0] += 1
         table[at], table[at + 1], table[at + 2] = wanted, times[click], sequences[click]
@@ -69,15 +72,12 @@ def _note(
 
 @kernel()
 def _copy(old: NDArray[np.int64], new: NDArray[np.int64], since: int) -> int:
-    mask = len(new) // _FIELDS - 1
     kept = 0
     for at in range(0, len(old), _FIELDS):
         if old[at] != 0 and old[at + 1] >= since:
-            slot = old[at] & mask
-            while new[_FIELDS * slot] != 0:
-                slot = (slot + 1) & mask
+            place = _place(new, old[at])
             for field in range(_FIELDS):
-                new[_FIELDS * slot + field] = old[at + field]
+                new[place + field] = old[at + field]
             kept += 1
     return kept
 

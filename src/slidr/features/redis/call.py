@@ -7,21 +7,21 @@ import secrets
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from slidr.clock import SECOND
 from slidr.features.arithmetic import Whole
 from slidr.features.clicks import ClickBatch
+from slidr.features.kernel import kernel
 from slidr.features.layout import KEY_ROW
-from slidr.features.recent import REPEAT_WINDOW
+from slidr.features.recent import MEMORY
 from slidr.features.redis.nodes import LIBRARY, Command, tag
 from slidr.features.redis.values import Reader
 
 MOST = 128
 """Clicks in one call: Redis does nothing else while it adds them, for about three milliseconds."""
-CLAIM_SECONDS = 2 * REPEAT_WINDOW // SECOND
+CLAIM_SECONDS = MEMORY // SECOND
 
 
 class Terms(NamedTuple):
@@ -33,7 +33,7 @@ class Terms(NamedTuple):
     expiry: int
 
 
-@numba.njit(cache=True)
+@kernel()
 def _group(
     own: NDArray[np.uint64],
     of: NDArray[np.int64],

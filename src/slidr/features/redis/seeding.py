@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
 from slidr.clock import DAY
 from slidr.errors import StoreError
 from slidr.features.block import BlockState
-from slidr.features.distinct import LIVE
 from slidr.features.redis.agreement import Agreement
 from slidr.features.redis.call import CLAIM_SECONDS, agreement_key, click_key, counter_key, entity_key, newest_key
 from slidr.features.redis.nodes import Command, Nodes
@@ -47,11 +47,8 @@ def seed(
         epoch, written = secrets.token_hex(4), 0
         expiry = 2 * source.layout.horizon // 1000
         for state in source.blocks:
-            for commands, entities in _entities(state, epoch, partitions, expiry, source.sequence - 1):
-                _write(nodes, commands)
-                written += entities
-        for commands, _ in _claims(source, epoch, partitions):
-            _write(nodes, commands)
+            written += _write_all(nodes, _entities(state, epoch, partitions, expiry, source.sequence - 1))
+        _write_all(nodes, _claims(source, epoch, partitions))
         for partition in range(partitions):
             blocks = {state.block.key: source.since[state.block.key] for state in source.blocks}
             agreed = Agreement(epoch, nodes.identity(partition).run, partitions, secret, blocks)
@@ -64,35 +61,36 @@ def seed(
         nodes.close()
 
 
-Batch = tuple[dict[int, list[Command]], int]
-
-
-def _entities(state: BlockState, epoch: str, partitions: int, expiry: int, through: int) -> Iterator[Batch]:
+def _entities(
+    state: BlockState, epoch: str, partitions: int, expiry: int, through: int
+) -> Iterator[tuple[int, Command]]:
+    """Yield the partition of each entity of a block, and the command that sets its value."""
     pairs = state.index.reshape(-1, 2)
-    taken = pairs[pairs[:, 0] != 0][: int(state.used[LIVE])]
-    for start in range(0, len(taken), _PIECE):
-        commands: dict[int, list[Command]] = {}
-        piece = taken[start : start + _PIECE]
-        for key, record in zip(piece[:, 0].view(np.uint64).tolist(), piece[:, 1].tolist(), strict=True):
-            home = key % partitions
-            value = pack_record(state, record, through)
-            name = f"{entity_key(home, epoch, state.block.key)}{key:016x}"
-            commands.setdefault(home, []).append(("SET", name, value, "PX", expiry))
-        yield commands, len(piece)
+    taken = pairs[pairs[:, 0] != 0]
+    for key, record in zip(taken[:, 0].view(np.uint64).tolist(), taken[:, 1].tolist(), strict=True):
+        home = key % partitions
+        name = f"{entity_key(home, epoch, state.block.key)}{key:016x}"
+        yield home, ("SET", name, pack_record(state, record, through), "PX", expiry)
 
 
-def _claims(source: EmbeddedStore, epoch: str, partitions: int) -> Iterator[Batch]:
+def _claims(source: EmbeddedStore, epoch: str, partitions: int) -> Iterator[tuple[int, Command]]:
     """Claim the clicks that the source remembers, so that their repeats are known."""
-    clicks = source.recent.entries()
-    for start in range(0, len(clicks), _PIECE):
-        commands: dict[int, list[Command]] = {}
-        for key, time, sequence in clicks[start : start + _PIECE]:
-            home = key % partitions
-            claim = f"{sequence} {time} seed"
-            commands.setdefault(home, []).append(
-                ("SET", f"{click_key(home, epoch)}{key:016x}", claim, "EX", CLAIM_SECONDS)
-            )
-        yield commands, 0
+    for key, time, sequence in source.recent.entries():
+        home = key % partitions
+        name = f"{click_key(home, epoch)}{key:016x}"
+        yield home, ("SET", name, f"{sequence} {time} seed", "EX", CLAIM_SECONDS)
+
+
+def _write_all(nodes: Nodes, commands: Iterator[tuple[int, Command]]) -> int:
+    """Send commands to their partitions, some at once, and return how many there were."""
+    sent = 0
+    while piece := list(islice(commands, _PIECE)):
+        by_partition: dict[int, list[Command]] = {}
+        for partition, command in piece:
+            by_partition.setdefault(partition, []).append(command)
+        _write(nodes, by_partition)
+        sent += len(piece)
+    return sent
 
 
 def _write(nodes: Nodes, commands: dict[int, list[Command]]) -> None:
