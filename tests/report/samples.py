@@ -6,13 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slidr.clock import DAY
-from slidr.metrics import curve, threshold_at
-from slidr.report.evaluation import (
-    DrawnCurve,
-    Evaluation,
+from slidr.evaluation.judging import (
     Judged,
-    KeptOut,
-    Span,
     draw_curve,
     judge_network,
     judge_slices,
@@ -20,6 +15,8 @@ from slidr.report.evaluation import (
     notes_on,
     thresholds_of,
 )
+from slidr.evaluation.results import DrawnCurve, Evaluation, KeptOut, Span
+from slidr.metrics import curve, threshold_at
 from slidr.slices import ROOT
 from slidr.tables import Threshold, ThresholdSource
 

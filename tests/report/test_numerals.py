@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidr.report.evaluation import Interval
+from slidr.evaluation.results import Interval
 from slidr.report.numerals import MISSING, bounds, count, fpr_digits, moment, percent, threshold_text
 
 

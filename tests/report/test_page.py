@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.report import samples
 
-from slidr.report.evaluation import Evaluation
+from slidr.evaluation.results import Evaluation
 from slidr.report.page import PANELS, render
 
 HOSTILE = "device=</td><script>alert('1')</script>\"&$x$"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.report import samples
 
+from slidr.evaluation.results import DrawnCurve, Evaluation
 from slidr.report import plots
-from slidr.report.evaluation import DrawnCurve, Evaluation
 
 HOSTILE = "$<b>&\"a'$_^{"
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 from tests.report import samples
 
-from slidr.report.evaluation import FamilyResult
+from slidr.evaluation.results import FamilyResult
 from slidr.report.numerals import MISSING
 from slidr.report.summary import comparison, families
 

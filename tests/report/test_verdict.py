@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from tests.report import samples
 
-from slidr.report.evaluation import Interval
+from slidr.evaluation.results import Interval
 from slidr.report.verdict import budget_kept, verdict
 
 

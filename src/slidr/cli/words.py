@@ -8,7 +8,7 @@ import msgspec
 from tabulate import tabulate
 
 from slidr.clock import SECOND
-from slidr.report.evaluation import Evaluation, Span
+from slidr.evaluation.results import Evaluation, Span
 from slidr.report.summary import comparison
 
 

@@ -21,14 +21,8 @@ from slidr.daily.stages import NETWORK, read_networks, read_thresholds
 from slidr.daily.stamps import require, stamp
 from slidr.decide import check_serves
 from slidr.errors import LabelError, SettingsError
-from slidr.model.scorer import Scorer
-from slidr.registry import Registry
-from slidr.report.evaluation import (
-    DrawnCurve,
-    Evaluation,
+from slidr.evaluation.judging import (
     Judged,
-    NetworkResult,
-    Span,
     draw_curve,
     judge_network,
     judge_slices,
@@ -36,6 +30,9 @@ from slidr.report.evaluation import (
     notes_on,
     thresholds_of,
 )
+from slidr.evaluation.results import DrawnCurve, Evaluation, NetworkResult, Span
+from slidr.model.scorer import Scorer
+from slidr.registry import Registry
 from slidr.report.page import render
 from slidr.settings import Settings
 from slidr.simulate.truth import HUMAN

@@ -15,9 +15,9 @@ from slidr.calibration.sample import CalibrationSample
 from slidr.clock import SECOND
 from slidr.daily.plan import Run
 from slidr.errors import LabelError, SettingsError, nearest
+from slidr.evaluation.results import KeptOut
 from slidr.features.backfill import feature_rows
 from slidr.labels import mature
-from slidr.report.evaluation import KeptOut
 from slidr.rules import prepare_rules
 from slidr.slices import slice_path
 from slidr.tables import CLICKS, FEATURES, LABELS, LabelReason

@@ -19,10 +19,10 @@ from slidr.daily.plan import Run, plan_run
 from slidr.daily.stages import backfill_features, calibrate_thresholds, label_clicks, train_networks
 from slidr.demo.live import Comparison, Service, compare, requests_of, running_service, send
 from slidr.errors import SettingsError
+from slidr.evaluation.results import Evaluation
 from slidr.ingest import ingest
 from slidr.lake.delta import Lake
 from slidr.load import Replay
-from slidr.report.evaluation import Evaluation
 from slidr.settings import Settings, located, parse_settings, write_document
 from slidr.simulate.files import write_traffic
 from slidr.simulate.plan import Plan

@@ -7,7 +7,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from slidr.clock import SECOND
-from slidr.report.evaluation import Interval
+from slidr.evaluation.results import Interval
 
 MISSING = "–"  # noqa: RUF001  the dash that readers know as "no value"
 """Stands where there is nothing to measure; never a zero."""

@@ -12,8 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from slidr.evaluation.results import PEOPLE, Evaluation, Interval, SliceResult, Span
 from slidr.report import plots
-from slidr.report.evaluation import PEOPLE, Evaluation, Interval, SliceResult, Span
 from slidr.report.numerals import MISSING, bounds, count, fpr_digits, moment, percent, threshold_text
 from slidr.report.summary import families, gaps, marked
 from slidr.report.verdict import verdict

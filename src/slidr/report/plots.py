@@ -23,7 +23,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from slidr.report.evaluation import DrawnCurve, Evaluation, NetworkResult
+from slidr.evaluation.results import DrawnCurve, Evaluation, NetworkResult
 from slidr.report.numerals import count, fpr_digits, percent
 
 _INK, _SOFT, _GRID = "#22303c", "#5b6875", "#dfe4e9"

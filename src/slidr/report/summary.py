@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from slidr.report.evaluation import PEOPLE, Evaluation, NetworkResult
+from slidr.evaluation.results import PEOPLE, Evaluation, NetworkResult
 from slidr.report.numerals import bounds, count, fpr_digits, percent
 
 _FAMILIES_ABREAST = 6

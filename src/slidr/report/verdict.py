@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slidr.report.evaluation import Evaluation, NetworkResult
+from slidr.evaluation.results import Evaluation, NetworkResult
 from slidr.report.numerals import bounds, count, fpr_digits, percent
 
 

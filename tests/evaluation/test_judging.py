@@ -8,11 +8,8 @@ from hypothesis import strategies as st
 from tests.report import samples
 
 from slidr import metrics
-from slidr.report.evaluation import (
-    PEOPLE,
-    Evaluation,
+from slidr.evaluation.judging import (
     Judged,
-    KeptOut,
     draw_curve,
     interval,
     judge_network,
@@ -21,6 +18,7 @@ from slidr.report.evaluation import (
     notes_on,
     thresholds_of,
 )
+from slidr.evaluation.results import PEOPLE, Evaluation, KeptOut
 from slidr.simulate.truth import HUMAN
 from slidr.slices import ROOT
 from slidr.tables import Threshold, ThresholdSource

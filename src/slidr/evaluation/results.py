@@ -1,0 +1,157 @@
+"""Results: everything that an evaluation measured, as plain numbers that a report renders and a bundle keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from slidr.tables import ThresholdSource
+
+PEOPLE = "human"
+"""The family of people's clicks in the simulator's truth."""
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A share with its exact 95 % interval; all None where there is nothing to measure."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class SliceResult(msgspec.Struct, frozen=True):
+    """What a slice's threshold did on the judging day."""
+
+    slice: str
+    threshold: float
+    source: ThresholdSource
+    clicks: int
+    purchases: int
+    ivr: float
+    fpr: Interval
+    coverage: float | None
+
+
+class FamilyResult(msgspec.Struct, frozen=True):
+    """Simulation only: how many of a robot family's clicks were marked; for people, the true false-positive rate."""
+
+    family: str
+    clicks: int
+    marked: float
+
+
+class FamilyCaught(msgspec.Struct, frozen=True):
+    """How many clicks of a robot family there were, and which share of them was marked."""
+
+    family: str
+    clicks: int
+    recall: float
+
+
+class Caught(msgspec.Struct, frozen=True):
+    """What marks are worth, in truth.
+
+    `recall` is the share of robots' clicks that were marked, `precision` the share of marked clicks that were robots',
+    `true_fpr` the share of people's clicks that were marked. A share of nothing is None.
+    """
+
+    recall: float | None
+    precision: float | None
+    true_fpr: float | None
+    families: tuple[FamilyCaught, ...]
+
+
+class NetworkResult(msgspec.Struct, frozen=True):
+    """A network on the judging day, with the thresholds that the calibration day gave it.
+
+    `ivr_at_budget` is read off the judging day's own curve where its FPR meets the budget: it compares networks at
+    equal FPR and can be known only afterwards; None where no click led to a purchase.
+    """
+
+    network: str
+    calibration: str
+    ivr: float
+    fpr: Interval
+    coverage: float | None
+    ivr_at_budget: float | None
+    families: tuple[FamilyResult, ...]
+
+
+class DrawnCurve(msgspec.Struct, frozen=True):
+    """An IVR-FPR curve for drawing, and the point that the threshold gives on it."""
+
+    name: str
+    fpr: list[float]
+    ivr: list[float]
+    point: tuple[float, float] | None
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A part of the log: from and until, in microseconds UTC, and what it holds."""
+
+    start: int
+    end: int
+    clicks: int
+    purchases: int
+
+
+class KeptOut(NamedTuple):
+    """Clicks that one reason keeps from the model, and how many of them led to a purchase."""
+
+    clicks: int
+    purchases: int
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """All clicks of the judging part whose labels are ripe, those that never reach the model included.
+
+    `listed` were invalidated by list rules, and `unmeasurable` have no identifier, so that nothing invalidates them;
+    the rest reached the deciding network. `ivr` and `fpr` are the shares that list rules or the network invalidated, of
+    all clicks and of all purchasing clicks.
+    """
+
+    clicks: int
+    purchases: int
+    listed: int
+    listed_purchases: int
+    unmeasurable: int
+    unmeasurable_purchases: int
+    ivr: float
+    fpr: Interval
+
+    @property
+    def reached(self) -> int:
+        """Clicks that reached the deciding network."""
+        return self.clicks - self.listed - self.unmeasurable
+
+    @property
+    def reached_purchases(self) -> int:
+        """Purchasing clicks that reached the deciding network."""
+        return self.purchases - self.listed_purchases - self.unmeasurable_purchases
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """Everything that the report shows, as plain numbers.
+
+    Shares of networks, slices and curves are of the clicks that reached the model; those of `totals` are of all clicks.
+    The first of `networks` is the one that decides; `slices` and `slice_curves` are its own. A network can stand there
+    once more with another calibration. `curves` and `slice_curves` hold no entry where no click led to a purchase.
+    `density` is the share of clicks labelled human by weekday (7, Monday first) and hour (24) over the training part;
+    NaN or None stands for an hour without clicks, because JSON has no NaN.
+    """
+
+    title: str
+    budget: float
+    train: Span
+    calibrate: Span
+    judge: Span
+    networks: tuple[NetworkResult, ...]
+    totals: Totals
+    slices: tuple[SliceResult, ...]
+    curves: tuple[DrawnCurve, ...]
+    slice_curves: tuple[DrawnCurve, ...]
+    density: Sequence[Sequence[float | None]]
+    timezone: str
+    notes: tuple[str, ...]
