@@ -14,6 +14,7 @@ from slidr.bundle import MANIFEST, Bundle, read_bundle, write_bundle
 from slidr.errors import BundleError
 
 FILES = (
+    "calibration.json",
     "catalogue.json",
     "contract.json",
     "data.json",
@@ -47,6 +48,14 @@ def test_a_bundle_loads_as_it_was_written(bundle: Path) -> None:
     assert sorted(path.name for path in bundle.iterdir()) == sorted(FILES)
 
 
+def test_a_bundle_says_whether_it_is_certified(tmp_path: Path) -> None:
+    """Without a certificate of its budget a bundle is uncertified."""
+    parts = small.parts()
+    certified = msgspec.structs.replace(parts, calibration={"method": "knee", "certificate": {"budget": 0.005}})
+    made = [write_bundle(tmp_path, one, created_at=1, version="1").certified for one in (parts, certified)]
+    assert made == [False, True]
+
+
 def test_the_same_parts_give_the_same_bundle(tmp_path: Path) -> None:
     """Identity comes from the contents alone: written later it is the same bundle, and the first one stays."""
     first = write_bundle(tmp_path, small.parts(), created_at=1, version="1")
@@ -55,7 +64,9 @@ def test_the_same_parts_give_the_same_bundle(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [first.id]
 
 
-@pytest.mark.parametrize("name", ["catalogue", "graph", "thresholds", "contract", "data", "guardrails", "metrics"])
+@pytest.mark.parametrize(
+    "name", ["catalogue", "graph", "thresholds", "calibration", "contract", "data", "guardrails", "metrics"]
+)
 def test_other_contents_have_another_id(name: str, tmp_path: Path) -> None:
     """A change in any part makes another bundle."""
     parts = small.parts()
@@ -63,6 +74,7 @@ def test_other_contents_have_another_id(name: str, tmp_path: Path) -> None:
         "catalogue": parts.catalogue[:-1],
         "graph": small.graph(seed=6),
         "thresholds": (small.threshold("all", 0.6),),
+        "calibration": {"method": "knee", "certificate": {"budget": 0.005}},
         "contract": msgspec.structs.replace(parts.contract, ip="opaque"),
         "data": {"as_of": 2},
         "guardrails": (),

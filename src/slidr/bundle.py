@@ -3,6 +3,7 @@
     catalogue.json    the features
     network.onnx      input scaling and network as one graph
     thresholds.json   the threshold of every calibrated slice
+    calibration.json  how they were set, and the certificate of the false-positive budget, null where there is none
     contract.json     what the clicks must be like: slice columns, form of the ip, fingerprint of the secret key
     data.json         tables, versions and days that the bundle was made from
     guardrails.json   what checked it before it was published
@@ -33,6 +34,7 @@ _FILES = (
     "catalogue.json",
     "network.onnx",
     "thresholds.json",
+    "calibration.json",
     "contract.json",
     "data.json",
     "guardrails.json",
@@ -72,11 +74,17 @@ class Bundle(msgspec.Struct, frozen=True):
     catalogue: Catalogue
     graph: bytes
     thresholds: tuple[Threshold, ...]
+    calibration: dict[str, Any]
     contract: Contract
     data: dict[str, Any]
     guardrails: tuple[dict[str, Any], ...]
     metrics: dict[str, Any]
     manifest: Manifest
+
+    @property
+    def certified(self) -> bool:
+        """Whether the false-positive budget holds with the confidence that its certificate states."""
+        return self.calibration.get("certificate") is not None
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +94,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     graph: bytes
     thresholds: tuple[Threshold, ...]
     contract: Contract
+    calibration: dict[str, Any] = {}
     data: dict[str, Any] = {}
     guardrails: tuple[dict[str, Any], ...] = ()
     metrics: dict[str, Any] = {}
@@ -110,6 +119,7 @@ def write_bundle(folder: Path, parts: Parts, *, created_at: int, version: str) -
         "catalogue.json": encode_catalogue(parts.catalogue),
         "network.onnx": parts.graph,
         "thresholds.json": _json([_written(threshold) for threshold in parts.thresholds]),
+        "calibration.json": _json(parts.calibration),
         "contract.json": _json(parts.contract),
         "data.json": _json(parts.data),
         "guardrails.json": _json(parts.guardrails),
@@ -171,6 +181,7 @@ def read_bundle(folder: Path) -> Bundle:
         catalogue,
         contents["network.onnx"],
         _decode(contents["thresholds.json"], tuple[Threshold, ...], folder, "thresholds.json", strict=False),
+        _decode(contents["calibration.json"], dict[str, Any], folder, "calibration.json"),
         _decode(contents["contract.json"], Contract, folder, "contract.json"),
         _decode(contents["data.json"], dict[str, Any], folder, "data.json"),
         _decode(contents["guardrails.json"], tuple[dict[str, Any], ...], folder, "guardrails.json"),
