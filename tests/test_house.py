@@ -27,7 +27,7 @@ EXTENSIONS = {
     "slidr.sources": ("FINAL_ATTRIBUTION", "read"),
     "slidr.simulate.robots": ("clicks",),
     "slidr.rules": ("prepare",),
-    "slidr.labels": ("human",),
+    "slidr.labels.rules": ("human",),
     "slidr.model.networks": ("fit",),
 }
 

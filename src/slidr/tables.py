@@ -183,12 +183,13 @@ PURCHASES = Table(
 
 LABELS = Table(
     "labels",
-    1,
+    2,
     (
         Column("click_id", "string", "", "the click"),
         Column("time", TIME, "us", "when the click was made"),
         Column("human", "bool", "", "labelled human; false means unlabelled, not robotic"),
         Column("reason", "string", "", "purchase, rfm or none"),
+        Column("purchaser", "string", "", "who bought after the click; null where nobody did", nullable=True),
         Column("matured_at", TIME, "us", "when its attribution window closed"),
         Column("as_of", TIME, "us", "purchases up to here were known"),
     ),

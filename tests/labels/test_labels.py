@@ -21,7 +21,7 @@ from slidr.tables import CLICKS, LABELS, PURCHASES
 UTC = pa.timestamp("us", tz="UTC")
 NOW = 1_000 * DAY
 SETTINGS = LabelsSettings(rfm_quantiles=2, rfm_minimum=5)
-NAMES = extensions.names("slidr.labels")
+NAMES = extensions.names("slidr.labels.rules")
 PAGE = Path(__file__).parents[2] / "docs" / "labels.md"
 USERS = ["u0", "u1", "u2", "u3", None]
 
@@ -29,7 +29,7 @@ USERS = ["u0", "u1", "u2", "u3", None]
 @pytest.fixture(params=NAMES)
 def rule(request: pytest.FixtureRequest) -> ModuleType:
     """Every label rule there is, found without a list."""
-    return extensions.load("slidr.labels", request.param)
+    return extensions.load("slidr.labels.rules", request.param)
 
 
 def clicks_of(seed: int, rows: int = 60) -> pa.Table:
@@ -130,11 +130,12 @@ def test_labels_follow_their_table_and_the_order_of_the_clicks() -> None:
     assert labels["click_id"].equals(clicks["click_id"])
     assert rules()[0] == "purchase"
     reasons = np.array(labels["reason"].to_pylist())
-    bought = human(extensions.load("slidr.labels", "purchase"), clicks, purchases)
-    ranked = human(extensions.load("slidr.labels", "rfm"), clicks, purchases)
+    bought = human(extensions.load("slidr.labels.rules", "purchase"), clicks, purchases)
+    ranked = human(extensions.load("slidr.labels.rules", "rfm"), clicks, purchases)
     assert ((reasons == "purchase") == bought).all()
     assert ((reasons == "rfm") == (ranked & ~bought)).all()
     assert (labels["human"].to_numpy() == (bought | ranked)).all()
+    assert ((reasons == "purchase") == np.array([buyer is not None for buyer in labels["purchaser"].to_pylist()])).all()
 
 
 @given(st.integers(1, 72))

@@ -32,6 +32,7 @@ class Part:
         rows: float32[n, features].
         human: labelled human, bool[n].
         purchased: the click led to a purchase, bool[n].
+        purchaser: number of who bought after it, the same number for the same buyer, -1 where nobody did, int64[n].
         listed: what list rules invalidate before the model.
         unmeasurable: what has neither user, session nor ip, and is on no list.
         unripe: clicks whose attribution window had not closed; they count nowhere.
@@ -41,6 +42,7 @@ class Part:
     rows: NDArray[np.float32]
     human: NDArray[np.bool_]
     purchased: NDArray[np.bool_]
+    purchaser: NDArray[np.int64]
     listed: KeptOut
     unmeasurable: KeptOut
     unripe: int
@@ -82,10 +84,22 @@ def read_part(run: Run, span: tuple[int, int]) -> Part:
         feature_rows(features.filter(kept), names),
         labels["human"].to_numpy()[reach],
         purchased[reach],
+        numbers(labels["purchaser"].filter(kept)),
         _kept_out(ripe & listed, purchased),
         _kept_out(ripe & ~listed & ~named, purchased),
         int((~ripe).sum()),
     )
+
+
+def numbers(names: pa.ChunkedArray[pa.StringScalar]) -> NDArray[np.int64]:
+    """Return a number for each name, int64[n], the same for the same name and -1 for null.
+
+    >>> numbers(pa.chunked_array([["ann", None, "bob"], ["ann"]])).tolist()
+    [0, -1, 1, 0]
+    """
+    codes = pa.concat_arrays(names.chunks or [pa.array([], pa.string())]).dictionary_encode().indices
+    found: NDArray[np.int64] = pc.fill_null(codes, -1).to_numpy().astype(np.int64)
+    return found
 
 
 def _kept_out(clicks: NDArray[np.bool_], purchased: NDArray[np.bool_]) -> KeptOut:
@@ -125,12 +139,10 @@ def slice_sample(
     # Several values may name one slice, such as the text "true" and the boolean.
     named = {value: slice_path(columns, value) for value in dict.fromkeys(values)}
     codes = {path: code for code, path in enumerate(dict.fromkeys(named.values()))}
-    sessions = pa.concat_arrays(clicks["session"].chunks or [pa.array([], pa.string())]).dictionary_encode()
-    sessions = pc.fill_null(sessions.indices, -1).to_numpy().astype(np.int64)
     return CalibrationSample(
         scores=scores,
         purchased=purchased,
-        busy=metrics.busy(sessions, clicks["time"].cast(pa.int64()).to_numpy(), busy_clicks),
+        busy=metrics.busy(numbers(clicks["session"]), clicks["time"].cast(pa.int64()).to_numpy(), busy_clicks),
         slices=np.fromiter((codes[named[value]] for value in values), np.int32, len(values)),
         paths=tuple(codes),
     )

@@ -1,11 +1,7 @@
-"""Labels: one module a rule; each says which clicks are human, from purchases.
+"""Labels: which clicks are human, from purchases; the rules lie in `slidr.labels.rules`, a file each.
 
-A rule is a module with one function,
-
-    human(clicks: pa.Table, purchases: pa.Table, *, as_of: int, settings: LabelsSettings) -> bool[n]
-
-which sees only purchases known as of a time. A click that no rule calls human is unlabelled, not robotic: the labels
-are positive and unlabelled (Real-Time Detection of Robotic Traffic in Online Advertising, IAAI 2023).
+A click that no rule calls human is unlabelled, not robotic: the labels are positive and unlabelled (Real-Time
+Detection of Robotic Traffic in Online Advertising, IAAI 2023).
 """
 
 from __future__ import annotations
@@ -17,16 +13,19 @@ from numpy.typing import NDArray
 
 from slidr import extensions
 from slidr.errors import LabelError
+from slidr.labels.rules.purchase import purchasers
+from slidr.labels.times import microseconds
 from slidr.lake.schema import arrow_schema
 from slidr.settings import LabelsSettings, duration
 from slidr.tables import LABELS, LabelReason
 
+_RULES = "slidr.labels.rules"
 _UTC = pa.timestamp("us", tz="UTC")
 
 
 def rules() -> tuple[str, ...]:
     """Return the names of the rules in the order in which they give a click its reason, purchase first."""
-    return tuple(sorted(extensions.names(__name__), key=lambda name: (name != LabelReason.PURCHASE, name)))
+    return tuple(sorted(extensions.names(_RULES), key=lambda name: (name != LabelReason.PURCHASE, name)))
 
 
 def label(
@@ -50,7 +49,8 @@ def label(
         final: the log tells the last word on purchases, so that every label is mature at once.
 
     Returns:
-        A table that follows LABELS; `reason` is the first rule that calls the click human, `none` where no rule does.
+        A table that follows LABELS; `reason` is the first rule that calls the click human, `none` where no rule does;
+        `purchaser` is who bought after the click, null where nobody did.
 
     Raises:
         LabelError: no purchase is known as of that time.
@@ -58,11 +58,13 @@ def label(
     known = purchases.filter(pc.less_equal(microseconds(purchases), pa.scalar(as_of)))
     if not known.num_rows:
         raise LabelError(_no_purchases(purchases, as_of))
+    bought = purchasers(clicks, known, as_of=as_of, settings=settings)
     reasons = np.full(clicks.num_rows, LabelReason.NONE.value, dtype=object)
-    for name in rules():
-        moment = as_of if name == LabelReason.PURCHASE or accounts_as_of is None else min(as_of, accounts_as_of)
-        seen = known.filter(pc.less_equal(microseconds(known), pa.scalar(moment)))
-        human = extensions.load(__name__, name).human(clicks, seen, as_of=moment, settings=settings)
+    reasons[pc.is_valid(bought).to_numpy()] = LabelReason.PURCHASE.value
+    moment = as_of if accounts_as_of is None else min(as_of, accounts_as_of)
+    seen = known.filter(pc.less_equal(microseconds(known), pa.scalar(moment)))
+    for name in rules()[1:]:
+        human = extensions.load(_RULES, name).human(clicks, seen, as_of=moment, settings=settings)
         reasons[human & (reasons == LabelReason.NONE.value)] = name
     times = microseconds(clicks).to_numpy()
     matured = times if final else times + duration(settings.attribution_window)
@@ -71,6 +73,7 @@ def label(
         clicks["time"],
         pa.array(reasons != LabelReason.NONE.value),
         pa.array(reasons, pa.string()),
+        bought,
         pa.array(matured).cast(_UTC),
         pa.array(np.full(clicks.num_rows, as_of)).cast(_UTC),
     ]
@@ -81,11 +84,6 @@ def mature(labels: pa.Table) -> NDArray[np.bool_]:
     """Return which labels are mature, bool[n]: those whose attribution window had closed as of their making."""
     closed = pc.less_equal(microseconds(labels, "matured_at"), microseconds(labels, "as_of"))
     return np.asarray(closed.to_numpy(), dtype=np.bool_)
-
-
-def microseconds(table: pa.Table, name: str = "time") -> pa.ChunkedArray[pa.Int64Scalar]:
-    """Return a column of times as microseconds since 1970, UTC."""
-    return table[name].cast(pa.int64())
 
 
 def _no_purchases(purchases: pa.Table, as_of: int) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slidr.clock import HOUR
-from slidr.labels import purchase
+from slidr.labels.rules import purchase
 from slidr.lake.schema import conform
 from slidr.settings import LabelsSettings
 from slidr.tables import CLICKS, PURCHASES
@@ -22,8 +22,8 @@ CLICKS_DRAWN = st.lists(st.tuples(HOURS, WHO), max_size=12)
 BOUGHT_DRAWN = st.lists(st.tuples(HOURS, WHO, st.sampled_from([None, None, "c00", "c03", "elsewhere"])), max_size=8)
 
 
-def marked(clicks: list[Click], bought: list[Bought], as_of: int = LATE) -> list[bool]:
-    """Return the labels of clicks (hour, user), named c00, c01, ..., given purchases (hour, user, click_id)."""
+def buyers(clicks: list[Click], bought: list[Bought], as_of: int = LATE) -> list[str | None]:
+    """Return who bought after clicks (hour, user), named c00, c01, ..., given purchases (hour, user, click_id)."""
     made = pa.table(
         {
             "click_id": pa.array([f"c{row:02}" for row in range(len(clicks))], pa.string()),
@@ -39,14 +39,23 @@ def marked(clicks: list[Click], bought: list[Bought], as_of: int = LATE) -> list
             "click_id": pa.array([click for _, _, click in bought], pa.string()),
         }
     )
-    found = purchase.human(conform(CLICKS, made), conform(PURCHASES, paid), as_of=as_of, settings=SETTINGS)
-    return [bool(one) for one in found]
+    tables = conform(CLICKS, made), conform(PURCHASES, paid)
+    found: list[str | None] = purchase.purchasers(*tables, as_of=as_of, settings=SETTINGS).to_pylist()
+    human = purchase.human(*tables, as_of=as_of, settings=SETTINGS)
+    assert human.tolist() == [buyer is not None for buyer in found]
+    return found
 
 
-def plainly(clicks: list[Click], bought: list[Bought]) -> list[bool]:
-    """Say the rule again, one purchase at a time."""
-    human = [False] * len(clicks)
-    for when, who, which in bought:
+def marked(clicks: list[Click], bought: list[Bought], as_of: int = LATE) -> list[bool]:
+    """Return which of the clicks led to a purchase."""
+    return [buyer is not None for buyer in buyers(clicks, bought, as_of)]
+
+
+def plainly(clicks: list[Click], bought: list[Bought]) -> list[str | None]:
+    """Say the rule again, one purchase at a time, the first one first."""
+    found: list[str | None] = [None] * len(clicks)
+    for when, place in sorted((when, place) for place, (when, _, _) in enumerate(bought)):
+        _, who, which = bought[place]
         touched = [
             (hour, row)
             for row, (hour, user) in enumerate(clicks)
@@ -54,14 +63,15 @@ def plainly(clicks: list[Click], bought: list[Bought]) -> list[bool]:
             or (which is None and who is not None and user == who and 0 <= when - hour <= 24)
         ]
         if touched:
-            human[max(touched)[1]] = True
-    return human
+            row = max(touched)[1]
+            found[row] = found[row] or who or clicks[row][1] or f"c{row:02}"
+    return found
 
 
 @given(CLICKS_DRAWN, BOUGHT_DRAWN)
 def test_the_rule_is_what_its_definition_says(clicks: list[Click], bought: list[Bought]) -> None:
-    """The vectorised rule agrees with the definition, ties and windows included."""
-    assert marked(clicks, bought) == plainly(clicks, bought)
+    """The vectorised rule agrees with the definition, ties, windows and buyers included."""
+    assert buyers(clicks, bought) == plainly(clicks, bought)
 
 
 @given(CLICKS_DRAWN, BOUGHT_DRAWN, BOUGHT_DRAWN)
@@ -107,3 +117,15 @@ def test_a_purchase_before_its_click_hides_no_later_one() -> None:
     """Of two purchases attributed to a click, one before it and one after it, the one after it counts."""
     assert marked([(6, "ann")], [(5, "ann", "c00")]) == [False]
     assert marked([(6, "ann")], [(5, "ann", "c00"), (7, "ann", "c00")]) == [True]
+
+
+def test_a_buyer_is_named_as_well_as_can_be() -> None:
+    """It is the purchase's user, else the click's, else the click itself."""
+    bought: list[Bought] = [(1, "eve", "c00"), (1, None, "c01"), (1, None, "c02")]
+    assert buyers([(0, "ann"), (0, "ann"), (0, None), (0, "bob")], bought) == ["eve", "ann", "c02", None]
+
+
+def test_the_first_of_several_purchases_names_the_buyer() -> None:
+    """Whichever row it stands in, the earliest purchase of a click counts, by click_id or by user."""
+    assert buyers([(0, "ann")], [(9, "bob", "c00"), (5, "eve", "c00")]) == ["eve"]
+    assert buyers([(0, "ann")], [(9, "bob", "c00"), (5, "ann", None)]) == ["ann"]

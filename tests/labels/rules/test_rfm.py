@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from slidr.clock import DAY, SECOND
-from slidr.labels import rfm
+from slidr.labels.rules import rfm
 from slidr.lake.schema import conform
 from slidr.settings import LabelsSettings
 from slidr.tables import CLICKS, PURCHASES

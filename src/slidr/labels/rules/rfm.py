@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from slidr.labels import microseconds
+from slidr.labels.times import microseconds
 from slidr.settings import LabelsSettings, duration
 
 
