@@ -11,14 +11,14 @@ from slidr import metrics
 from slidr.evaluation.judging import (
     Judged,
     draw_curve,
-    interval,
     judge_network,
     judge_slices,
     judge_totals,
     notes_on,
     thresholds_of,
 )
-from slidr.evaluation.results import PEOPLE, Evaluation, KeptOut
+from slidr.evaluation.results import Caught, Evaluation, FamilyCaught, KeptOut
+from slidr.evaluation.truth import Truth
 from slidr.simulate.truth import HUMAN
 from slidr.slices import ROOT
 from slidr.tables import Threshold, ThresholdSource
@@ -36,27 +36,13 @@ def small() -> Judged:
     return Judged(
         scores={"three_layer": np.array([0.9, 0.1, 0.8, 0.2, 0.7, 0.6], np.float32)},
         purchased=np.array([False, True] * 3),
+        purchaser=np.array([-1, 0, -1, 1, -1, 2]),
+        clicker=np.arange(6),
         busy=np.array([True, False, False, False, False, False]),
         slices=np.array([0, 0, 1, 1, 2, 2], np.int32),
         paths=PATHS,
-        family=np.array([1, 0] * 3, np.int32),
-        families=(PEOPLE, "burst"),
+        truth=Truth(np.array([1, 0] * 3, np.int32), (HUMAN, "burst")),
     )
-
-
-def test_people_are_called_what_the_simulator_calls_them() -> None:
-    """The report and the simulator agree on the name of people's family."""
-    assert PEOPLE == HUMAN
-
-
-def test_an_interval_holds_its_value() -> None:
-    """The exact interval stands around the share that was counted, and is None without clicks."""
-    marked, among = np.array([True, False, False, True]), np.array([True, True, True, False])
-    found = interval(marked, among)
-    assert found.value == pytest.approx(1 / 3)
-    assert (found.low, found.high) == metrics.clopper_pearson(1, 3)
-    nothing = interval(marked, among & False)
-    assert (nothing.value, nothing.low, nothing.high) == (None, None, None)
 
 
 def test_a_click_takes_the_threshold_of_its_nearest_ancestor() -> None:
@@ -70,12 +56,12 @@ def test_a_click_takes_the_threshold_of_its_nearest_ancestor() -> None:
 def test_a_network_is_judged_by_hand() -> None:
     """IVR, FPR, coverage and recall are the shares that one counts by hand."""
     found = judge_network("three_layer", small(), [threshold(ROOT, 0.5)], calibration="one threshold", budget=0.4)
-    assert found.ivr == pytest.approx(4 / 6)
-    assert found.coverage == 1.0
+    assert found.ivr.value == pytest.approx(4 / 6)
+    assert found.coverage.value == 1.0
     assert found.fpr.value == pytest.approx(1 / 3)
     assert found.ivr_at_budget == pytest.approx(4 / 6)
-    assert [(family.family, family.clicks) for family in found.families] == [(PEOPLE, 3), ("burst", 3)]
-    assert [family.marked for family in found.families] == [pytest.approx(1 / 3), 1.0]
+    assert found.caught == Caught(1.0, 3 / 4, 1 / 3, (FamilyCaught("burst", 3, 1.0),))
+    assert found.caught_at_budget == found.caught
 
 
 def test_totals_are_counted_by_hand() -> None:
@@ -85,7 +71,7 @@ def test_totals_are_counted_by_hand() -> None:
     assert (found.clicks, found.purchases, found.reached, found.reached_purchases) == (20, 6, 6, 3)
     assert found.ivr == pytest.approx((4 + 10) / 20)
     assert found.fpr.value == pytest.approx((1 + 2) / 6)
-    assert (found.fpr.low, found.fpr.high) == metrics.clopper_pearson(3, 6)
+    assert (found.fpr.low, found.fpr.high) == pytest.approx(metrics.clopper_pearson(3, 6))
 
 
 @given(st.integers(1, 300), st.integers(0, 2**32 - 1))
@@ -95,7 +81,7 @@ def test_totals_of_a_part_that_all_reaches_the_model_are_the_network_s(clicks: i
     known = [threshold(ROOT, 0.5)]
     found = judge_totals(judged.scores["three_layer"], judged, known, listed=none, unmeasurable=none)
     alone = judge_network("three_layer", judged, known, calibration="one threshold", budget=0.1)
-    assert (found.ivr, found.fpr) == (alone.ivr, alone.fpr)
+    assert (found.ivr, found.fpr) == (alone.ivr.value, alone.fpr)
     assert (found.clicks, found.listed, found.unmeasurable) == (clicks, 0, 0)
 
 
@@ -117,8 +103,9 @@ def test_a_slice_says_whose_threshold_it_took() -> None:
         PATHS[1]: "parent",
         PATHS[2]: "global",
     }
-    assert found[PATHS[0]].coverage == 1.0
-    assert found[PATHS[1]].coverage is None
+    assert found[PATHS[0]].coverage.value == 1.0
+    assert found[PATHS[1]].coverage.value is None
+    assert (found[PATHS[0]].recall, found[PATHS[0]].true_fpr) == (1.0, 0.0)
 
 
 @given(st.integers(1, 300), st.integers(1, 8), st.integers(0, 2**32 - 1))
@@ -130,7 +117,7 @@ def test_slices_add_up_to_all_traffic(clicks: int, slices: int, seed: int) -> No
     assert whole.slice == ROOT
     assert whole.clicks == sum(part.clicks for part in parts) == clicks
     assert whole.purchases == sum(part.purchases for part in parts)
-    assert whole.ivr * clicks == pytest.approx(sum(part.ivr * part.clicks for part in parts))
+    assert (whole.ivr.value or 0) * clicks == pytest.approx(sum((part.ivr.value or 0) * part.clicks for part in parts))
 
 
 @given(st.integers(1, 2000), st.integers(0, 2**32 - 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ from slidr.evaluation.judging import (
     thresholds_of,
 )
 from slidr.evaluation.results import DrawnCurve, Evaluation, KeptOut, Span
+from slidr.evaluation.truth import Truth
 from slidr.metrics import curve, threshold_at
 from slidr.slices import ROOT
 from slidr.tables import Threshold, ThresholdSource
@@ -51,7 +54,10 @@ def judged(*, clicks: int = 40_000, slices: int = 6, seed: int = 1, truth: bool 
         noisy = skill * hidden + generator.normal(0, 1.2 * (1 - skill) + 1e-9, clicks)
         scores[name] = (1 / (1 + np.exp(-noisy))).astype(np.float32)
     busy = np.isin(family, (2, 4)) & (generator.random(clicks) < 0.5)
-    return Judged(scores, purchased, busy, where, slice_paths(slices), family if truth else None, FAMILIES * truth)
+    own = np.arange(clicks)
+    purchaser = np.where(purchased, own, -1)
+    known = Truth(family, FAMILIES) if truth else None
+    return Judged(scores, purchased, purchaser, own, busy, where, slice_paths(slices), known)
 
 
 def _one(name: str, sample: Judged, budget: float) -> Threshold:
@@ -132,7 +138,8 @@ def _slice_curves(sample: Judged, marked: NDArray[np.bool_]) -> tuple[DrawnCurve
 def bare() -> Evaluation:
     """Return an evaluation of a part without a single purchase: nothing but IVR can be measured."""
     sample = judged(clicks=500, truth=False)
-    unsold = Judged(sample.scores, ~sample.purchased & False, sample.busy & False, sample.slices, sample.paths)
+    none = np.zeros(500, np.bool_)
+    unsold = replace(sample, purchased=none, purchaser=np.full(500, -1), busy=none)
     chosen = (_one("three_layer", sample, BUDGET),)
     found = judge_slices(unsold.scores["three_layer"], unsold, chosen)
     nothing = Span(START, START, 0, 0)

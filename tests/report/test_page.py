@@ -125,12 +125,14 @@ def test_times_are_those_of_the_zone(page: Page) -> None:
 def test_strings_of_the_data_are_never_markup(evaluation: Evaluation) -> None:
     """Names of slices, networks, families, the title and notes are shown letter by letter."""
     first, *others = evaluation.networks
-    families = tuple(msgspec.structs.replace(family, family=HOSTILE) for family in first.families)
+    assert first.caught is not None
+    families = tuple(msgspec.structs.replace(family, family=HOSTILE) for family in first.caught.families)
+    caught = msgspec.structs.replace(first.caught, families=families)
     hostile = msgspec.structs.replace(
         evaluation,
         title=HOSTILE,
         notes=(HOSTILE,),
-        networks=(msgspec.structs.replace(first, network=HOSTILE, calibration=HOSTILE, families=families), *others),
+        networks=(msgspec.structs.replace(first, network=HOSTILE, calibration=HOSTILE, caught=caught), *others),
         slices=(*evaluation.slices, msgspec.structs.replace(evaluation.slices[1], slice=HOSTILE)),
         curves=tuple(msgspec.structs.replace(curve, name=HOSTILE) for curve in evaluation.curves),
         slice_curves=(msgspec.structs.replace(evaluation.slice_curves[0], name=HOSTILE),),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 from tests.report import samples
 
-from slidr.evaluation.results import FamilyResult
+from slidr.evaluation.results import Caught, FamilyCaught
 from slidr.report.numerals import MISSING
 from slidr.report.summary import comparison, families
 
@@ -20,10 +20,11 @@ def test_numbers_are_those_of_the_evaluation() -> None:
     """IVR, FPR with its interval, coverage and recall are written as they were judged."""
     evaluation = samples.evaluation(clicks=5000)
     text, result = comparison(evaluation), evaluation.networks[0]
-    for share in (result.ivr, result.coverage or 0, result.families[1].marked):
+    assert result.caught is not None
+    for share in (result.ivr.value or 0, result.coverage.value or 0, result.caught.families[0].recall):
         assert f"{100 * share:.1f} %" in text
     assert f"{100 * (result.fpr.low or 0):.2f} to {100 * (result.fpr.high or 0):.2f} %" in text
-    assert f"{100 * result.families[0].marked:.2f} %" in text
+    assert f"{100 * (result.caught.true_fpr or 0):.2f} %" in text
 
 
 def test_all_clicks_stand_under_the_comparison() -> None:
@@ -51,8 +52,8 @@ def test_what_cannot_be_measured_is_a_dash_with_a_reason() -> None:
 def test_many_families_wrap_into_several_tables() -> None:
     """A dozen families still fit a terminal."""
     evaluation = samples.evaluation(clicks=5000)
-    many = tuple(FamilyResult(f"family_{number}", 10, 0.5) for number in range(13))
-    wide = msgspec.structs.replace(evaluation.networks[0], families=many)
+    many = tuple(FamilyCaught(f"family_{number}", 10, 0.5) for number in range(13))
+    wide = msgspec.structs.replace(evaluation.networks[0], caught=Caught(0.5, 0.5, 0.0, many))
     text = comparison(msgspec.structs.replace(evaluation, networks=(wide,)))
     assert max(map(len, text.splitlines())) <= 100
     assert len(families([wide])) == 13

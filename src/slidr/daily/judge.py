@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from slidr import metrics
@@ -20,7 +21,7 @@ from slidr.daily.plan import Run
 from slidr.daily.stages import NETWORK, read_networks, read_thresholds
 from slidr.daily.stamps import require, stamp
 from slidr.decide import check_serves
-from slidr.errors import LabelError, SettingsError
+from slidr.errors import SettingsError
 from slidr.evaluation.judging import (
     Judged,
     draw_curve,
@@ -31,11 +32,11 @@ from slidr.evaluation.judging import (
     thresholds_of,
 )
 from slidr.evaluation.results import DrawnCurve, Evaluation, NetworkResult, Span
+from slidr.evaluation.truth import read_truth
 from slidr.model.scorer import Scorer
 from slidr.registry import Registry
 from slidr.report.page import render
 from slidr.settings import Settings
-from slidr.simulate.truth import HUMAN
 from slidr.slices import ROOT
 from slidr.tables import CLICKS, FEATURES, LABELS, PURCHASES, SCORES, THRESHOLDS, Threshold, ThresholdSource
 
@@ -115,24 +116,23 @@ def _one_threshold(scores: NDArray[np.float32], purchased: NDArray[np.bool_], bu
 def _judged(
     sample: CalibrationSample, scores: dict[str, NDArray[np.float32]], part: Part, truth: pa.Table | None
 ) -> Judged:
-    family: NDArray[np.int32] | None = None
-    families: tuple[str, ...] = ()
-    if truth is not None:
-        known = dict(zip(truth["click_id"].to_pylist(), truth["family"].to_pylist(), strict=True))
-        named = [known.get(click_id, "") for click_id in part.clicks["click_id"].to_pylist()]
-        if "" in named:
-            raise LabelError(
-                f"the truth lacks {named.count('')} of {len(named)} judged clicks; name the one that was written"
-                " beside this log"
-            )
-        families = tuple(sorted(set(named), key=_people_first))
-        codes = {name: code for code, name in enumerate(families)}
-        family = np.fromiter((codes[name] for name in named), np.int32, len(named))
-    return Judged(scores, sample.purchased, sample.busy, sample.slices, sample.paths, family, families)
+    return Judged(
+        scores,
+        sample.purchased,
+        part.purchaser,
+        _clickers(part.clicks),
+        sample.busy,
+        sample.slices,
+        sample.paths,
+        None if truth is None else read_truth(truth, part.clicks["click_id"].to_pylist()),
+    )
 
 
-def _people_first(family: str) -> tuple[bool, str]:
-    return (family != HUMAN, family)
+def _clickers(clicks: pa.Table) -> NDArray[np.int64]:
+    """Return the number of whom each click is of: the user, else the session, else the ip, int64[n]."""
+    named = pc.coalesce(*(clicks[column] for column in ("user", "session", "ip"))).combine_chunks()
+    codes: NDArray[np.int64] = named.dictionary_encode().indices.to_numpy().astype(np.int64)
+    return codes
 
 
 def _network_curves(

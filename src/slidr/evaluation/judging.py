@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slidr import metrics
+from slidr.evaluation.intervals import clustered_interval
 from slidr.evaluation.results import (
     DrawnCurve,
-    FamilyResult,
     Interval,
     KeptOut,
     NetworkResult,
     SliceResult,
     Totals,
 )
+from slidr.evaluation.truth import Truth, catch, catch_at_true_fpr
 from slidr.slices import ROOT, ancestors
 from slidr.tables import Threshold, ThresholdSource
 
@@ -38,32 +39,29 @@ class Judged:
     Attributes:
         scores: by network, float32[n].
         purchased: the click led to a purchase, bool[n].
+        purchaser: number of who bought, -1 where nobody did, int64[n]; clicks of one buyer are not independent.
+        clicker: number of whom the click is of, int64[n]; nor are those of one user, session or ip.
         busy: the click stands in a busy session, bool[n].
         slices: code of the click's deepest slice, int32[n].
         paths: the slices, by code.
-        family: simulation only: code of the click's robot family, int32[n], 0 for people.
-        families: simulation only: the families, by code; the first is people.
+        truth: simulation only: who made the clicks.
     """
 
     scores: Mapping[str, NDArray[np.float32]]
     purchased: NDArray[np.bool_]
+    purchaser: NDArray[np.int64]
+    clicker: NDArray[np.int64]
     busy: NDArray[np.bool_]
     slices: NDArray[np.int32]
     paths: tuple[str, ...]
-    family: NDArray[np.int32] | None = None
-    families: tuple[str, ...] = ()
+    truth: Truth | None = None
 
 
-def interval(marked: NDArray[np.bool_], among: NDArray[np.bool_]) -> Interval:
-    """Return the share of clicks marked among some, with its Clopper-Pearson interval."""
-    return _interval(int((marked & among).sum()), int(among.sum()))
-
-
-def _interval(count: int, total: int) -> Interval:
-    if total == 0:
+def interval(marked: NDArray[np.bool_], among: NDArray[np.bool_], clusters: NDArray[np.int64]) -> Interval:
+    """Return the share of clicks marked among some, with its interval; clicks of one cluster are not independent."""
+    if not among.any():
         return Interval(None, None, None)
-    low, high = metrics.clopper_pearson(count, total)
-    return Interval(count / total, low, high)
+    return Interval(float(marked[among].mean()), *clustered_interval(marked[among], clusters[among]))
 
 
 def thresholds_of(
@@ -86,24 +84,26 @@ def judge_network(
     if judged.purchased.any():
         limit = metrics.threshold_at(metrics.curve(scores, judged.purchased), budget)
         at_budget = metrics.ivr(scores > np.float32(limit))
+    truth = judged.truth
     return NetworkResult(
         network,
         calibration,
-        metrics.ivr(marked),
-        interval(marked, judged.purchased),
-        metrics.coverage(marked, judged.busy),
+        *_shares(judged, marked),
         at_budget,
-        _families(judged, marked),
+        None if truth is None else catch(marked, truth),
+        None if truth is None or truth.robot.all() else catch_at_true_fpr(scores, truth, budget),
     )
 
 
-def _families(judged: Judged, marked: NDArray[np.bool_]) -> tuple[FamilyResult, ...]:
-    if judged.family is None:
-        return ()
-    return tuple(
-        FamilyResult(name, int(mine.sum()), float(marked[mine].mean()))
-        for code, name in enumerate(judged.families)
-        if (mine := judged.family == code).any()
+def _shares(
+    judged: Judged, marked: NDArray[np.bool_], mine: NDArray[np.bool_] | None = None
+) -> tuple[Interval, Interval, Interval]:
+    """Return IVR, FPR and coverage over some of the clicks, or over all."""
+    among = np.ones(len(marked), np.bool_) if mine is None else mine
+    return (
+        interval(marked, among, judged.clicker),
+        interval(marked, among & judged.purchased, judged.purchaser),
+        interval(marked, among & judged.busy, judged.clicker),
     )
 
 
@@ -127,13 +127,17 @@ def judge_totals(
     marked = scores > thresholds_of(judged.slices, judged.paths, thresholds)
     clicks = len(scores) + listed.clicks + unmeasurable.clicks
     purchases = int(judged.purchased.sum()) + listed.purchases + unmeasurable.purchases
+    # Who bought after clicks that never reached the model is not known here: each counts as somebody else.
+    beside = listed.purchases + unmeasurable.purchases
+    hit = np.append(marked[judged.purchased], np.arange(beside) < listed.purchases)
+    buyers = np.append(judged.purchaser[judged.purchased], judged.purchaser.max(initial=-1) + 1 + np.arange(beside))
     return Totals(
         clicks,
         purchases,
         *listed,
         *unmeasurable,
         ivr=(int(marked.sum()) + listed.clicks) / clicks if clicks else 0.0,
-        fpr=_interval(int((marked & judged.purchased).sum()) + listed.purchases, purchases),
+        fpr=interval(hit, np.ones(purchases, np.bool_), buyers),
     )
 
 
@@ -155,12 +159,21 @@ def judge_slices(
                     above.source if above.slice == name else _borrowed(above.slice),
                     int(mine.sum()),
                     int((mine & judged.purchased).sum()),
-                    metrics.ivr(marked[mine]),
-                    interval(marked[mine], judged.purchased[mine]),
-                    metrics.coverage(marked[mine], judged.busy[mine]),
+                    *_shares(judged, marked, mine),
+                    *_truly(judged.truth, marked, mine),
                 )
             )
     return tuple(results)
+
+
+def _truly(
+    truth: Truth | None, marked: NDArray[np.bool_], mine: NDArray[np.bool_]
+) -> tuple[float | None, float | None]:
+    """Return recall and true FPR over some clicks, None where the truth is not known."""
+    if truth is None:
+        return None, None
+    caught = catch(marked[mine], truth.among(mine))
+    return caught.recall, caught.true_fpr
 
 
 def _borrowed(owner: str) -> ThresholdSource:
@@ -216,6 +229,6 @@ def notes_on(judged: Judged, slices: Sequence[SliceResult], *, budget: float, ca
     few = sum(result.purchases < _FEW for result in proper)
     if few:
         notes.append(f"In {few} of {len(proper)} slices fewer than {_FEW} purchasing clicks stand behind the FPR.")
-    if judged.family is None:
+    if judged.truth is None:
         notes.append("The truth is not known here: IVR, FPR and coverage are what a log can tell, not accuracy.")
     return tuple(notes)

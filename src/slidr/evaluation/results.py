@@ -9,12 +9,9 @@ import msgspec
 
 from slidr.tables import ThresholdSource
 
-PEOPLE = "human"
-"""The family of people's clicks in the simulator's truth."""
-
 
 class Interval(msgspec.Struct, frozen=True):
-    """A share with its exact 95 % interval; all None where there is nothing to measure."""
+    """A share with its 95 % interval, clicks of one person counted together; all None where nothing was measured."""
 
     value: float | None
     low: float | None
@@ -22,24 +19,18 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class SliceResult(msgspec.Struct, frozen=True):
-    """What a slice's threshold did on the judging day."""
+    """What a slice's threshold did on the judging day; `recall` and `true_fpr` are known in simulation only."""
 
     slice: str
     threshold: float
     source: ThresholdSource
     clicks: int
     purchases: int
-    ivr: float
+    ivr: Interval
     fpr: Interval
-    coverage: float | None
-
-
-class FamilyResult(msgspec.Struct, frozen=True):
-    """Simulation only: how many of a robot family's clicks were marked; for people, the true false-positive rate."""
-
-    family: str
-    clicks: int
-    marked: float
+    coverage: Interval
+    recall: float | None = None
+    true_fpr: float | None = None
 
 
 class FamilyCaught(msgspec.Struct, frozen=True):
@@ -67,16 +58,19 @@ class NetworkResult(msgspec.Struct, frozen=True):
     """A network on the judging day, with the thresholds that the calibration day gave it.
 
     `ivr_at_budget` is read off the judging day's own curve where its FPR meets the budget: it compares networks at
-    equal FPR and can be known only afterwards; None where no click led to a purchase.
+    equal FPR and can be known only afterwards; None where no click led to a purchase. In simulation `caught` is what
+    the thresholds are worth in truth, and `caught_at_budget` what one threshold on the score would catch where it marks
+    as large a share of people's clicks as the budget is: it compares networks at equal true FPR.
     """
 
     network: str
     calibration: str
-    ivr: float
+    ivr: Interval
     fpr: Interval
-    coverage: float | None
+    coverage: Interval
     ivr_at_budget: float | None
-    families: tuple[FamilyResult, ...]
+    caught: Caught | None = None
+    caught_at_budget: Caught | None = None
 
 
 class DrawnCurve(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from slidr.evaluation.results import PEOPLE, Evaluation, Interval, SliceResult, Span
+from slidr.evaluation.results import Evaluation, Interval, SliceResult, Span
 from slidr.report import plots
 from slidr.report.numerals import MISSING, bounds, count, fpr_digits, moment, percent, threshold_text
 from slidr.report.summary import families, gaps, marked
@@ -48,7 +48,7 @@ def render(evaluation: Evaluation) -> str:
         totals=_totals(evaluation),
         truth=_truth(evaluation),
         slices=_slices(evaluation),
-        slice_gaps=any(result.fpr.value is None or result.coverage is None for result in evaluation.slices),
+        slice_gaps=any(result.fpr.value is None or result.coverage.value is None for result in evaluation.slices),
         spans=_spans(evaluation),
         **_drawn(evaluation),
     )
@@ -66,7 +66,7 @@ def _tiles(evaluation: Evaluation) -> list[dict[str, str]]:
     return [
         {
             "name": "marked as robotic (IVR)",
-            "value": _unbroken(percent(result.ivr)),
+            "value": _unbroken(percent(result.ivr.value)),
             "beside": f"of {count(evaluation.totals.reached, 'click')} that reached the network",
         },
         {
@@ -76,8 +76,8 @@ def _tiles(evaluation: Evaluation) -> list[dict[str, str]]:
         },
         {
             "name": "busy sessions marked (coverage)",
-            "value": _unbroken(percent(result.coverage)),
-            "beside": "no session was busy" if result.coverage is None else "of their clicks",
+            "value": _unbroken(percent(result.coverage.value)),
+            "beside": "no session was busy" if result.coverage.value is None else "of their clicks",
         },
     ]
 
@@ -95,10 +95,10 @@ def _networks(evaluation: Evaluation) -> list[dict[str, str]]:
         {
             "network": result.network,
             "calibration": result.calibration,
-            "ivr": percent(result.ivr),
+            "ivr": percent(result.ivr.value),
             "fpr": percent(result.fpr.value, digits),
             "bounds": bounds(result.fpr, digits),
-            "coverage": percent(result.coverage),
+            "coverage": percent(result.coverage.value),
             "at_budget": percent(result.ivr_at_budget),
         }
         for result in evaluation.networks
@@ -109,7 +109,7 @@ def _totals(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return a row each for what list rules, missing identifiers and the network decided, and one for all clicks."""
     totals, digits = evaluation.totals, fpr_digits(evaluation.budget)
     fpr = evaluation.networks[0].fpr if evaluation.networks else Interval(None, None, None)
-    ivr = evaluation.networks[0].ivr if evaluation.networks else None
+    ivr = evaluation.networks[0].ivr.value if evaluation.networks else None
     rows: list[tuple[str, int, int, float | None, Interval]] = [
         ("list rules: invalid", totals.listed, totals.listed_purchases, *_certain(1.0, totals.listed_purchases)),
         (
@@ -141,17 +141,29 @@ def _certain(share: float, purchases: int) -> tuple[float, Interval]:
 
 def _truth(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Return a row a robot family, and people last; none where the truth is not known."""
-    clicks = {family.family: family.clicks for result in evaluation.networks for family in result.families}
-    names = [*families(evaluation.networks), *([PEOPLE] if PEOPLE in clicks else [])]
-    digits = {PEOPLE: fpr_digits(evaluation.budget)}
-    return [
+    judged = [result for result in evaluation.networks if result.caught is not None]
+    if not judged:
+        return []
+    clicks = {family.family: family.clicks for result in judged if result.caught for family in result.caught.families}
+    digits = fpr_digits(evaluation.budget)
+    rows: list[dict[str, Any]] = [
         {
-            "family": "people (true false-positive rate)" if name == PEOPLE else name,
-            "people": name == PEOPLE,
+            "family": name,
+            "people": False,
             "clicks": count(clicks[name]),
-            "marked": [percent(marked(result, name), digits.get(name, 1)) for result in evaluation.networks],
+            "marked": [percent(marked(result, name)) for result in evaluation.networks],
         }
-        for name in names
+        for name in families(evaluation.networks)
+    ]
+    people = [result.caught.true_fpr if result.caught else None for result in evaluation.networks]
+    return [
+        *rows,
+        {
+            "family": "people (true false-positive rate)",
+            "people": True,
+            "clicks": MISSING,
+            "marked": [percent(share, digits) for share in people],
+        },
     ]
 
 
@@ -165,10 +177,10 @@ def _slices(evaluation: Evaluation) -> list[dict[str, Any]]:
             "purchases": count(result.purchases),
             "threshold": _threshold(result, alone=len(evaluation.slices) == 1),
             "source": result.source.value,
-            "ivr": percent(result.ivr),
+            "ivr": percent(result.ivr.value),
             "fpr": percent(result.fpr.value, digits),
             "bounds": bounds(result.fpr, digits),
-            "coverage": percent(result.coverage),
+            "coverage": percent(result.coverage.value),
         }
         for result in evaluation.slices
     ]
@@ -245,5 +257,6 @@ def _panels(evaluation: Evaluation) -> list[dict[str, str]]:
 
 def _said(result: SliceResult, budget: float) -> str:
     fpr = percent(result.fpr.value, fpr_digits(budget)) if result.fpr.value is not None else MISSING
-    text = f"threshold {threshold_text(result.threshold)} ({result.source.value}): IVR {percent(result.ivr)}, FPR {fpr}"
+    text = f"threshold {threshold_text(result.threshold)} ({result.source.value}):"
+    text += f" IVR {percent(result.ivr.value)}, FPR {fpr}"
     return _unbroken(f"{text} of {count(result.purchases, 'purchasing click')}")

@@ -71,7 +71,9 @@ def window(budget: float, points: Sequence[tuple[float, float]], curves: Sequenc
 
 def near_right(evaluation: Evaluation) -> float:
     """Return the largest FPR of the plot near the budget."""
-    chosen = [(result.fpr.value, result.ivr) for result in evaluation.networks if result.fpr.value is not None]
+    chosen = [
+        (result.fpr.value, result.ivr.value or 0.0) for result in evaluation.networks if result.fpr.value is not None
+    ]
     return window(evaluation.budget, chosen, evaluation.curves)
 
 
@@ -82,7 +84,7 @@ def near_budget(evaluation: Evaluation) -> str:
     calibration; hollow ones are one threshold for all.
     """
     right = near_right(evaluation)
-    chosen = [result.ivr for result in evaluation.networks if result.fpr.value is not None]
+    chosen = [result.ivr.value or 0.0 for result in evaluation.networks if result.fpr.value is not None]
     with matplotlib.style.context(["default", _STYLE]):
         figure = Figure(figsize=(4.8, 3.5))
         axes = figure.add_axes((0.15, 0.14, 0.63, 0.77))
@@ -230,10 +232,11 @@ def _points(axes: Axes, evaluation: Evaluation) -> None:
         if result.fpr.value is None or result.fpr.low is None or result.fpr.high is None:
             continue
         colour = _COLOURS[places.get(result.network, number) % len(_COLOURS)]
-        axes.plot([result.fpr.low, result.fpr.high], [result.ivr] * 2, color=colour, linewidth=1, alpha=0.6, zorder=4)
+        height = result.ivr.value or 0.0
+        axes.plot([result.fpr.low, result.fpr.high], [height] * 2, color=colour, linewidth=1, alpha=0.6, zorder=4)
         axes.plot(
             [result.fpr.value],
-            [result.ivr],
+            [height],
             "o",
             markersize=8 if number == 0 else 5.5,
             color=colour if number == 0 else "white",
@@ -325,7 +328,8 @@ def _short(name: str) -> str:
 def _told(evaluation: Evaluation) -> str:
     digits = fpr_digits(evaluation.budget)
     points = [
-        f"{result.network} ({result.calibration}): IVR {percent(result.ivr)} at FPR {percent(result.fpr.value, digits)}"
+        f"{result.network} ({result.calibration}): IVR {percent(result.ivr.value)}"
+        f" at FPR {percent(result.fpr.value, digits)}"
         for result in evaluation.networks
     ]
     return f"The budget is {percent(evaluation.budget, digits)}. {'; '.join(points)}."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from slidr.evaluation.results import PEOPLE, Evaluation, NetworkResult
+from slidr.evaluation.results import Evaluation, NetworkResult
 from slidr.report.numerals import bounds, count, fpr_digits, percent
 
 _FAMILIES_ABREAST = 6
@@ -33,10 +33,10 @@ def comparison(evaluation: Evaluation) -> str:
         (
             result.network,
             result.calibration,
-            percent(result.ivr),
+            percent(result.ivr.value),
             percent(result.fpr.value, digits),
             bounds(result.fpr, digits),
-            percent(result.coverage),
+            percent(result.coverage.value),
             percent(result.ivr_at_budget),
         )
         for result in evaluation.networks
@@ -51,14 +51,15 @@ def comparison(evaluation: Evaluation) -> str:
 
 
 def families(networks: Sequence[NetworkResult]) -> tuple[str, ...]:
-    """Return the robot families that any network was judged on, people left out, in order of first sight."""
-    seen = dict.fromkeys(family.family for result in networks for family in result.families)
-    return tuple(name for name in seen if name != PEOPLE)
+    """Return the robot families that any network was judged on, in order of first sight."""
+    caught = [result.caught for result in networks if result.caught is not None]
+    return tuple(dict.fromkeys(family.family for one in caught for family in one.families))
 
 
 def marked(result: NetworkResult, family: str) -> float | None:
     """Return the share of a family's clicks that a network marked; None where it was not judged on it."""
-    return next((found.marked for found in result.families if found.family == family), None)
+    caught = result.caught.families if result.caught is not None else ()
+    return next((found.recall for found in caught if found.family == family), None)
 
 
 def _whole(evaluation: Evaluation) -> str:
@@ -83,13 +84,13 @@ def gaps(evaluation: Evaluation) -> list[str]:
     lines = []
     if any(result.fpr.value is None for result in evaluation.networks):
         lines.append("No FPR: no click of the judging part led to a purchase.")
-    if any(result.coverage is None for result in evaluation.networks):
+    if any(result.coverage.value is None for result in evaluation.networks):
         lines.append("No coverage: no session of the judging part was busy.")
     return lines
 
 
 def _truth(networks: Sequence[NetworkResult], digits: int) -> list[str]:
-    if not any(result.families for result in networks):
+    if not any(result.caught for result in networks):
         return []
     names = families(networks)
     lines = ["", "The truth, known in simulation only: share of each robot family's clicks marked (recall),"]
@@ -102,7 +103,7 @@ def _truth(networks: Sequence[NetworkResult], digits: int) -> list[str]:
                 result.network,
                 result.calibration,
                 *(percent(marked(result, name)) for name in abreast),
-                percent(marked(result, PEOPLE), digits),
+                percent(result.caught.true_fpr if result.caught else None, digits),
             )
             for result in networks
         ]

@@ -31,7 +31,7 @@ def _deed(evaluation: Evaluation) -> str:
     totals = evaluation.totals
     deed = (
         f"On the judging part, with thresholds set before it, the network {result.network} marked "
-        f"{percent(result.ivr)} of {count(totals.reached, 'click')} that reached it as robotic"
+        f"{percent(result.ivr.value)} of {count(totals.reached, 'click')} that reached it as robotic"
     )
     if result.fpr.value is None:
         return f"{deed}; no click there led to a purchase, so {budget_kept(result, budget)}."
