@@ -22,6 +22,8 @@ from slidr.features.snapshot import VERSION, About, BlockAbout, Snapshot, read_s
 
 _CHUNK = 16_384
 """Clicks folded at once: few enough that one block's batch stays in the cache."""
+TERM = 1 << 40
+"""Sequences of a term: a replica that takes over a shared store goes on with the first of the next one."""
 
 
 class Soundness(IntEnum):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slidr.errors import FeatureError, JournalError
-from slidr.features.store import Soundness
+from slidr.features.store import TERM, Soundness
 from slidr.journal import BundleNames, Entry
 
 _UNSOUND = frozenset(soundness.name.lower() for soundness in Soundness if soundness)
@@ -61,7 +61,8 @@ class Skew(msgspec.Struct, frozen=True):
         only_lake: clicks of the same span of time in the lake that no journal holds.
         unsound: clicks that could not be measured, by reason; they are not compared.
         repeated: entries of a click_id journalled within an hour before; they are not compared.
-        missing: sequences between the first and the last that no journal holds.
+        missing: sequences between the first and the last that no journal holds; where a replica took over, how many
+            its master gave out last is not known, and those are not counted.
         another_key: clicks hashed with another secret key; they are not compared.
         features: those that both sides have, in the order of the reference.
         features_only_journal: features that the reference lacks for these clicks.
@@ -124,7 +125,8 @@ class Tally:
         for entry in entries:
             if entry.sequence >= 0:
                 if self._following is not None:
-                    self._missing += max(0, entry.sequence - self._following)
+                    begun = entry.sequence // TERM * TERM
+                    self._missing += max(0, entry.sequence - max(self._following, begun))
                 self._following = max(entry.sequence + 1, self._following or 0)
         reasons = [next((reason for reason in entry.reasons if reason in _UNSOUND), "") for entry in entries]
         sound = np.fromiter((not reason for reason in reasons), np.bool_, len(entries))

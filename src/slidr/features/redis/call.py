@@ -16,8 +16,10 @@ from slidr.features.clicks import ClickBatch
 from slidr.features.kernel import kernel
 from slidr.features.layout import KEY_ROW
 from slidr.features.recent import MEMORY
+from slidr.features.redis.agreement import Agreement
 from slidr.features.redis.nodes import LIBRARY, Command, tag
 from slidr.features.redis.values import Reader
+from slidr.features.store import TERM
 
 MOST = 128
 """Clicks in one call: Redis does nothing else while it adds them, for about three milliseconds."""
@@ -208,6 +210,14 @@ def _lying(parts: list[bytes], partitions: NDArray[np.int64], partition: int) ->
 def function(name: str, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Command:
     """Return the command that calls a function of the library."""
     return ("FCALL", f"{LIBRARY}_{name}", len(keys), *keys, *arguments)
+
+
+def agree(partition: int, held: Agreement, wanted: Agreement) -> Command:
+    """Return the command that changes a partition's agreement, and where a replica took over begins a new term."""
+    keys = [agreement_key(partition)]
+    if partition == 0 and wanted.run != held.run:
+        keys.append(counter_key(partition, held.epoch))
+    return function("agree", keys, [held.encoded(), wanted.encoded(), TERM])
 
 
 def digest(value: bytes) -> str:

@@ -180,11 +180,18 @@ local function replace(keys, args)
 end
 
 -- Changes the agreement of a partition, unless another caller did so before; returns the one that holds then.
--- keys: agreement
--- args: the one expected, the one wanted
+-- Where a replica took over the counter, sequences go on with the next term: its master may have given out more than the
+-- replica heard of, and no sequence may be given out twice.
+-- keys: agreement, and the counter where a replica took it over
+-- args: the one expected, the one wanted, sequences of a term
 local function agree(keys, args)
   local refused = disagreement(keys, args)
   if refused then return refused[2] end
+  if keys[2] then
+    local term = tonumber(args[3])
+    local begun = math.floor(tonumber(redis.call('GET', keys[2]) or 0) / term)
+    redis.call('SET', keys[2], string.format('%.0f', (begun + 1) * term), 'PX', LIFE)
+  end
   redis.call('SET', keys[1], args[2], 'PX', LIFE)
   return args[2]
 end

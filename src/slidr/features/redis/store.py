@@ -21,7 +21,7 @@ from slidr.features.clicks import ClickBatch
 from slidr.features.fold import fold_click
 from slidr.features.layout import HORIZON, Layout
 from slidr.features.redis.agreement import Agreement, read_agreement
-from slidr.features.redis.call import Call, Terms, agreement_key, digest, entity_key, function, without_twins
+from slidr.features.redis.call import Call, Terms, agree, agreement_key, digest, entity_key, function, without_twins
 from slidr.features.redis.nodes import Command, Identity, Nodes
 from slidr.features.redis.values import Reader
 from slidr.features.slow import SlowTables, fill_slow
@@ -372,7 +372,7 @@ class RedisStore:
             if wanted is None:
                 return False
             text = wanted.encoded()
-            if text == held or self._whole_answer(partition, function("agree", [key], [held, text])) == text:
+            if text == held or self._whole_answer(partition, agree(partition, agreed, wanted)) == text:
                 self._agreed[partition], self._expected[partition] = wanted, text
                 self._served[partition] = identity
                 return True
