@@ -13,10 +13,11 @@ def clustered_interval(marked: Bools, clusters: Int64s, confidence: float = 0.95
     """Return the exact binomial interval of a share at its effective number of clicks.
 
     The effective number is that of independent clicks which would tell as much: the clicks over their design effect,
-    which is the variance over clusters beside that of independent clicks, corrected for few clusters; it is never more
-    than the clicks (Korn and Graubard, "Confidence intervals for proportions with small expected number of positive
-    counts estimated from survey data", 1998). Where all clicks or none are marked, nothing shows how alike the clicks
-    of a cluster are, and they are taken as one.
+    which is the variance over clusters beside that of independent clicks, corrected for few clusters (Korn and
+    Graubard, "Confidence intervals for proportions with small expected number of positive counts estimated from survey
+    data", 1998). It is never more than the clicks, and where all clusters have the same share, which makes the variance
+    zero, not more than the clusters. Where all clicks or none are marked, nothing shows how alike the clicks of a
+    cluster are, and they are taken as one.
 
     Args:
         marked: bool[n].
@@ -55,4 +56,4 @@ def _effective(marked: Bools, clusters: Int64s, tail: float) -> float:
     # A share of n independent clicks has this variance, n - 1 in it because that is how the other one is measured.
     independent = share * (1 - share) / (clicks - 1)
     few = (special.stdtrit(clicks - 1, tail) / special.stdtrit(len(sizes) - 1, tail)) ** 2
-    return float(min(clicks * independent / variance * few, clicks))
+    return float(min(clicks * independent / variance * few, clicks)) if variance else float(len(sizes))
