@@ -3,7 +3,8 @@
 Over the purchases of `rfm_history` before the time of labelling, each account gets a rank from 1 to q, the number of
 quantiles, in each of R (time of the last purchase), F (number of purchases) and M (their sum): one more than the whole
 number of q-ths of all accounts that lie strictly below it. Accounts that are equal rank equal, and low: where half of
-the accounts bought once, all of these rank 1. The account is human if the three ranks add up to `rfm_minimum`.
+the accounts bought once, all of these rank 1, and a rank that they skip stays empty. The account is human if the three
+ranks add up to `rfm_minimum`.
 
 Money is compared within one currency; an account that pays in several takes its best M.
 
@@ -13,6 +14,8 @@ does not say how it ranks, so the quantiles, the minimum and the treatment of ti
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +23,16 @@ from numpy.typing import NDArray
 
 from slidr.labels.times import microseconds
 from slidr.settings import LabelsSettings, duration
+
+
+class Segment(NamedTuple):
+    """The accounts that share three ranks, and whether the rule calls them human."""
+
+    recency: int
+    frequency: int
+    monetary: int
+    accounts: int
+    human: bool
 
 
 def human(clicks: pa.Table, purchases: pa.Table, *, as_of: int, settings: LabelsSettings) -> NDArray[np.bool_]:
@@ -56,6 +69,21 @@ def scores(
     quantiles = settings.rfm_quantiles
     ranks = [_ranks(recency, quantiles), _ranks(frequency, quantiles), _money(known, accounts, number, quantiles)]
     return encoded.dictionary, np.stack(ranks, axis=1)
+
+
+def segments(ranks: NDArray[np.int64], settings: LabelsSettings) -> tuple[Segment, ...]:
+    """Return the segments that hold an account, highest ranks first.
+
+    Args:
+        ranks: int64[m, 3], what `scores` returns.
+        settings: `rfm_minimum`.
+
+    >>> [tuple(one) for one in segments(np.array([[1, 1, 1], [5, 5, 4], [1, 1, 1]]), LabelsSettings())]
+    [(5, 5, 4, 1, True), (1, 1, 1, 2, False)]
+    """
+    cells, accounts = np.unique(ranks, axis=0, return_counts=True)
+    rows = zip(*cells[::-1].T.tolist(), accounts[::-1].tolist(), strict=True)
+    return tuple(Segment(r, f, m, count, r + f + m >= settings.rfm_minimum) for r, f, m, count in rows)
 
 
 def _money(known: pa.Table, accounts: NDArray[np.int64], number: int, quantiles: int) -> NDArray[np.int64]:
