@@ -61,10 +61,7 @@ def label(
     bought = purchasers(clicks, known, as_of=as_of, settings=settings)
     reasons = np.full(clicks.num_rows, LabelReason.NONE.value, dtype=object)
     reasons[pc.is_valid(bought).to_numpy()] = LabelReason.PURCHASE.value
-    moment = as_of if accounts_as_of is None else min(as_of, accounts_as_of)
-    seen = known.filter(pc.less_equal(microseconds(known), pa.scalar(moment)))
-    for name in rules()[1:]:
-        human = extensions.load(_RULES, name).human(clicks, seen, as_of=moment, settings=settings)
+    for name, human in _account_hits(clicks, known, _accounts_at(as_of, accounts_as_of), settings).items():
         reasons[human & (reasons == LabelReason.NONE.value)] = name
     times = microseconds(clicks).to_numpy()
     matured = times if final else times + duration(settings.attribution_window)
@@ -78,6 +75,29 @@ def label(
         pa.array(np.full(clicks.num_rows, as_of)).cast(_UTC),
     ]
     return pa.Table.from_arrays(columns, schema=arrow_schema(LABELS))
+
+
+def rule_hits(
+    clicks: pa.Table, purchases: pa.Table, *, as_of: int, settings: LabelsSettings, accounts_as_of: int | None = None
+) -> dict[str, NDArray[np.bool_]]:
+    """Return which clicks every rule calls human, bool[n] by rule: LABELS keeps the first rule alone; see `label`."""
+    bought = purchasers(clicks, purchases, as_of=as_of, settings=settings)
+    found = {LabelReason.PURCHASE.value: np.asarray(pc.is_valid(bought).to_numpy(), np.bool_)}
+    return found | _account_hits(clicks, purchases, _accounts_at(as_of, accounts_as_of), settings)
+
+
+def _accounts_at(as_of: int, accounts_as_of: int | None) -> int:
+    return as_of if accounts_as_of is None else min(as_of, accounts_as_of)
+
+
+def _account_hits(
+    clicks: pa.Table, purchases: pa.Table, moment: int, settings: LabelsSettings
+) -> dict[str, NDArray[np.bool_]]:
+    """Return which clicks each rule but purchase calls human, by purchases up to a moment."""
+    seen = purchases.filter(pc.less_equal(microseconds(purchases), pa.scalar(moment)))
+    return {
+        name: extensions.load(_RULES, name).human(clicks, seen, as_of=moment, settings=settings) for name in rules()[1:]
+    }
 
 
 def mature(labels: pa.Table) -> NDArray[np.bool_]:
