@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice, takewhile
-from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slidr.errors import JournalError
 from slidr.features.keys import Pseudonymiser
 from slidr.features.recent import RecentClicks
-from slidr.journal import BundleNames, Entry, Journal
+from slidr.journal import Entry, Journal
+from slidr.journals import Journals
 from slidr.skew.reference import Reference, keys_of, times_of
 from slidr.skew.tally import Skew, Tally
 
@@ -47,9 +45,10 @@ def compare(
     """
     tally = Tally(reference.names, examples)
     recent = RecentClicks()
-    for entries in _merged(journals):
+    read = Journals(journals)
+    for entries in _merged(read):
         for (bundle, _), group in groupby(entries, lambda entry: (entry.bundle, len(entry.keys))):
-            part, names = list(group), _names(journals, bundle)
+            part, names = list(group), read.bundle(bundle)
             wanted, ids = _within(part, span), pseudonymiser.texts([entry.click_id for entry in part])
             ours = keys_of(part).view(np.uint64) == ids
             known, expected = reference.rows(part, wanted, ids, names)
@@ -60,22 +59,13 @@ def compare(
     return tally.result(reference.others())
 
 
-def _merged(journals: Sequence[Journal]) -> Iterator[list[Entry]]:
+def _merged(journals: Journals) -> Iterator[list[Entry]]:
     """Yield the entries of all journals in the order of their sequences, up to the last one there is now."""
-    last = max(journal.last_sequence for journal in journals)
-    streams = [(entry for chunk in journal.entries(_BEFORE_ALL) for entry in chunk) for journal in journals]
-    merged = takewhile(lambda entry: entry.sequence <= last, heapq.merge(*streams, key=attrgetter("sequence")))
+    last = journals.last_sequence
+    entries = (entry for chunk in journals.kept(_BEFORE_ALL) for entry, _ in chunk)
+    merged = takewhile(lambda entry: entry.sequence <= last, entries)
     while chunk := list(islice(merged, _CHUNK)):
         yield chunk
-
-
-def _names(journals: Sequence[Journal], bundle: str) -> BundleNames:
-    for journal in journals[:-1]:
-        try:
-            return journal.bundle(bundle)
-        except JournalError:
-            continue
-    return journals[-1].bundle(bundle)
 
 
 def _within(entries: Sequence[Entry], span: tuple[int | None, int | None]) -> NDArray[np.bool_]:
