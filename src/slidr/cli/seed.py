@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -10,36 +11,67 @@ import click
 from slidr.cli.options import Outcome, printed, settings_option
 from slidr.clock import SystemClock
 from slidr.decide import read_champion
-from slidr.errors import SettingsError
+from slidr.errors import JournalError, ServiceError, SettingsError
 from slidr.features.keys import read_secrets
 from slidr.features.layout import compile_catalogue
 from slidr.features.redis.seeding import seed as seed_redis
-from slidr.features.store import EmbeddedStore
+from slidr.features.redis.seeding import sequence_of
+from slidr.features.store import TERM, EmbeddedStore
 from slidr.journal import Journal
-from slidr.service.recovery import recover
+from slidr.journals import Journals
+from slidr.service.recovery import Recovered, recover_shared
 from slidr.settings import Settings
 
 
-@click.command(short_help="Make the state of backfill and journal that of Redis.")
+@click.command(short_help="Make the state of backfill and journals that of Redis.")
 @settings_option
+@click.option(
+    "--journal",
+    "journals",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A process's journal, instead of the settings' one; repeat it for all processes that share Redis.",
+)
+@click.option("--incomplete", is_flag=True, help="Seed although the journals lack clicks that were folded.")
 @click.option("--empty", is_flag=True, help="Begin from nothing, as a first deployment without a log does.")
 @printed
-def seed(settings: Settings, *, empty: bool) -> Outcome:
-    """Make the state behind the last backfill, with the journal's clicks folded in, that of the Redis of `store.redis`.
+def seed(settings: Settings, *, journals: tuple[Path, ...], incomplete: bool, empty: bool) -> Outcome:
+    """Make the state behind the last backfill, with the journals' clicks folded in, that of the Redis of `store.redis`.
 
     Run it before the first click, and after Redis has lost its data: until then every click that reads it is
-    unmeasurable. What Redis held before is not read again.
+    unmeasurable. What Redis held before is not read again. The journals are merged in the order of the fold. Where the
+    merged whole lacks a click nothing is written, unless with --incomplete; with several partitions a repeat leaves a
+    gap too, so gaps are told, and only one in front of the first click is refused.
     """
-    addresses = redis_addresses(settings)
+    if empty and journals:
+        raise SettingsError("--empty begins from nothing, and --journal names clicks to begin with; leave one out")
+    addresses, partitions = redis_addresses(settings), settings.store.partitions
     bundle = read_champion(settings.storage.registry, Path(settings.storage.bundles))
     layout = compile_catalogue(bundle.catalogue)
     secret = read_secrets(Path(settings.storage.key_file)).at(SystemClock().now(), layout.horizon).fingerprint
     store = EmbeddedStore(layout, most=settings.features.most_entities)
-    folded = 0 if empty else _restore(store, settings, secret)
-    written = seed_redis(addresses, store, partitions=settings.store.partitions, secret=secret)
+    # Asked before the journals are read: what was given out by now stands in them, or is missing.
+    given = sequence_of(addresses, partitions=partitions)
+    found = Recovered(0, 0, 0, 0, 0, ()) if empty else _restore(store, settings, secret, journals)
+    sequence = store.sequence
+    if not empty:
+        found = _with_end(found, sequence, given)
+    if not incomplete:
+        _refuse_missing(found, partitions)
+    if given is not None or found.folded:
+        # A process may hold sequences of which neither Redis nor these journals know; none is given out again.
+        store.recent.skip((max(sequence, given or 0) // TERM + 1) * TERM, store.newest)
+    written = seed_redis(addresses, store, partitions=partitions, secret=secret)
     return Outcome(
-        f"{written:,} entities as of click {store.sequence:,}, {folded:,} clicks of them from the journal",
-        {"entities": written, "sequence": store.sequence, "folded": folded},
+        "\n".join([_sentence(written, sequence, found), *_notes(found, partitions)]),
+        {
+            "entities": written,
+            "sequence": sequence,
+            "folded": found.folded,
+            "missing": found.missing,
+            "twice": found.twice,
+            "terms": found.terms,
+        },
     )
 
 
@@ -55,15 +87,75 @@ def redis_addresses(settings: Settings) -> tuple[str, ...]:
     return addresses
 
 
-def _restore(store: EmbeddedStore, settings: Settings, fingerprint: str) -> int:
-    """Bring a store to where the journal ends, from the service's own snapshot or the last backfill's."""
+def _restore(store: EmbeddedStore, settings: Settings, fingerprint: str, named: tuple[Path, ...]) -> Recovered:
+    """Bring a store to where the journals end, from the service's own snapshot or the last backfill's."""
     storage = settings.storage
-    own, seeded, journal = Path(storage.state), Path(storage.seed), Path(storage.journal)
+    own, seeded = Path(storage.state), Path(storage.seed)
     start = own if own.exists() else seeded
-    if not start.exists() and not journal.exists():
-        raise SettingsError(f"neither {seeded} nor {journal} exists; run `slidr backfill`, or begin with --empty")
-    if not journal.exists():
+    journals = named or tuple(path for path in (Path(storage.journal),) if path.exists())
+    if not start.exists() and not journals:
+        raise SettingsError(
+            f"neither {seeded} nor {storage.journal} exists; run `slidr backfill`, or begin with --empty"
+        )
+    if not journals:
         store.restore(start, fingerprint=fingerprint)
-        return 0
-    with Journal(journal, write=False) as opened:
-        return recover(store, opened, start, fingerprint=fingerprint, seed=seeded)
+        return Recovered(store.sequence, 0, 0, 0, 0, ())
+    with ExitStack() as stack:
+        opened = Journals([stack.enter_context(_opened(path)) for path in journals])
+        return recover_shared(store, opened, start, fingerprint=fingerprint, seed=seeded)
+
+
+def _opened(path: Path) -> Journal:
+    if not path.exists():
+        raise JournalError(f"there is no journal {path}; without its clicks the state would be wrong: bring it back")
+    return Journal(path, write=False)
+
+
+def _with_end(found: Recovered, sequence: int, given: int | None) -> Recovered:
+    """Return what is missing, with what Redis gave out behind the last click of the journals."""
+    if given is None or given <= sequence:
+        return found
+    begun = max(sequence, given // TERM * TERM)
+    ranges = (*found.ranges, (begun, given - 1)) if given > begun else found.ranges
+    return found._replace(
+        missing=found.missing + given - begun, ranges=ranges, terms=found.terms + (given // TERM > sequence // TERM)
+    )
+
+
+def _refuse_missing(found: Recovered, partitions: int) -> None:
+    """Refuse to seed without clicks that were folded.
+
+    Raises:
+        ServiceError: sequences are missing that cannot be those of repeats.
+    """
+    if found.missing and (partitions == 1 or (found.ranges and found.ranges[0][0] == found.held)):
+        raise ServiceError(
+            f"no journal holds {_ranges(found)}, and rows would be wrong without them: name the journals of all"
+            " processes with --journal, bring back what was cut off, or seed without them with --incomplete"
+        )
+
+
+def _sentence(written: int, sequence: int, found: Recovered) -> str:
+    return f"{written:,} entities as of click {sequence:,}, {found.folded:,} clicks of them from the journals"
+
+
+def _notes(found: Recovered, partitions: int) -> list[str]:
+    notes = []
+    if found.missing:
+        words = " (repeats take sequences too where there are several partitions)" if partitions > 1 else ""
+        notes.append(f"warning: no journal holds {_ranges(found)}{words}")
+    if found.terms:
+        times = "once" if found.terms == 1 else f"{found.terms:,} times"
+        notes.append(
+            f"warning: the sequences began a new term {times}, as after a failover or a seeding; clicks"
+            " of just before that no journal holds would not show as missing"
+        )
+    if found.twice:
+        notes.append(f"{found.twice:,} clicks journalled twice, folded once")
+    return notes
+
+
+def _ranges(found: Recovered) -> str:
+    named = ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in found.ranges)
+    rest = found.missing - sum(last - first + 1 for first, last in found.ranges)
+    return f"{found.missing:,} sequences: {named}" + (f", and {rest:,} more" if rest else "")

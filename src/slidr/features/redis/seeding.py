@@ -11,7 +11,7 @@ import numpy as np
 from slidr.clock import DAY
 from slidr.errors import StoreError
 from slidr.features.block import BlockState
-from slidr.features.redis.agreement import Agreement
+from slidr.features.redis.agreement import Agreement, read_agreement
 from slidr.features.redis.call import CLAIM_SECONDS, agreement_key, click_key, counter_key, entity_key, newest_key
 from slidr.features.redis.nodes import Command, Nodes
 from slidr.features.redis.values import pack_record
@@ -59,6 +59,35 @@ def seed(
         return written
     finally:
         nodes.close()
+
+
+def sequence_of(urls: Sequence[str], *, partitions: int = 1, timeout: float = 5.0) -> int | None:
+    """Return the sequence that Redis gives the next click, or None where it holds no state that says so.
+
+    Raises:
+        StoreError: a server cannot be used.
+    """
+    nodes = Nodes(urls, partitions, timeout)
+    nodes.connect()
+    try:
+        held = _one(nodes, ("GET", agreement_key(0)))
+        try:
+            epoch = read_agreement(held or b"").epoch
+        except StoreError:
+            # There is none, or of another version: that is what a seeding mends.
+            return None
+        taken = _one(nodes, ("GET", counter_key(0, epoch))) or b""
+        return int(taken) if taken.isdigit() else None
+    finally:
+        nodes.close()
+
+
+def _one(nodes: Nodes, command: Command) -> bytes | None:
+    answer = nodes.run({0: [command]})[0]
+    if isinstance(answer, StoreError):
+        raise answer
+    held: bytes | None = answer[0]
+    return held
 
 
 def _entities(
