@@ -16,9 +16,10 @@ def clicks(log: pd.DataFrame) -> pd.DataFrame:
 def test_devices_and_logins_make_slices(clicks: pd.DataFrame) -> None:
     """Every device has a large share of clicks, logged in and not."""
     shares = clicks.groupby(["device", "logged_in"]).size() / len(clicks)
-    assert len(shares) == 6
-    assert shares.min() > 0.03
+    assert len(shares) == 8
+    assert shares.min() > 0.02
     assert clicks["region"].nunique() == 4
+    assert clicks["marketplace"].nunique() == 3
 
 
 def test_users_are_null_only_when_logged_out(clicks: pd.DataFrame) -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from slidr.simulate import SimulatedDay
-from slidr.simulate.purchases import CONVERSION
+from slidr.simulate.purchases import CONVERSION, MARKETPLACE_CONVERSION
 from slidr.simulate.rhythm import DEVICES
 
 ATTRIBUTED = 0.6
@@ -19,15 +19,27 @@ def test_conversion_differs_by_slice(log: pd.DataFrame, bought: pd.DataFrame) ->
     for code, device in enumerate(DEVICES):
         for logged_in in (False, True):
             expected = CONVERSION[code, int(logged_in)]
-            assert ATTRIBUTED * 0.8 * expected < shares[device, logged_in] < 1.2 * expected
-    assert shares.max() > 3 * shares.min()
+            least = ATTRIBUTED * 0.8 * MARKETPLACE_CONVERSION.min() * expected
+            assert least < shares[device, logged_in] < 1.2 * expected
+    assert shares.max() > 5 * shares.min()
+    assert CONVERSION.max() == pytest.approx(10 * CONVERSION.min())
 
 
-def test_robots_never_buy(log: pd.DataFrame, bought: pd.DataFrame) -> None:
-    """No purchase is attributed to a robot's click or account."""
+def test_only_shoppers_buy_among_robots(log: pd.DataFrame, bought: pd.DataFrame) -> None:
+    """No purchase is attributed to a robot's click, but for the family that buys a little."""
     robots = log[log["robot"]]
-    assert not robots["click_id"].isin(bought["click_id"]).any()
-    assert not robots["user"].dropna().isin(bought["user"]).any()
+    buying = robots["click_id"].isin(bought["click_id"]).groupby(robots["family"]).mean()
+    assert (buying.drop("shopper") == 0).all()
+    assert 0 < buying["shopper"] < 0.02
+
+
+def test_heavy_clickers_buy_less_per_click(log: pd.DataFrame, bought: pd.DataFrame) -> None:
+    """People with many clicks have fewer purchases per click than people with few."""
+    people = log[~log["robot"] & log["user"].notna()]
+    users = people.groupby("user").size()
+    converted = people["click_id"].isin(bought["click_id"])
+    heavy = people["user"].map(users) > 30
+    assert converted[heavy].mean() < 0.8 * converted[~heavy].mean()
 
 
 def test_purchases_follow_their_click(log: pd.DataFrame, bought: pd.DataFrame) -> None:

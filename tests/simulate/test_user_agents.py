@@ -16,6 +16,7 @@ def test_agents_fit_the_device() -> None:
     """Phones draw phones' user agents, apps the app's, desktops neither."""
     agents, generator = compose(), np.random.default_rng(1)
     words = {"desktop": ("Windows NT", "Macintosh", "X11"), "mobile": ("Android", "iPhone"), "app": ("ShopApp",)}
+    words["tablet"] = ("iPad", "SM-", "Lenovo")
     for code, name in enumerate(DEVICES):
         drawn = agents.text.take(agents.draw(np.full(2_000, code, dtype=np.int8), generator)).to_pylist()
         assert all(any(word in text for word in words[name]) for text in drawn)
@@ -34,5 +35,5 @@ def test_declared_crawlers_are_no_browsers() -> None:
     agents, generator = compose(), np.random.default_rng(1)
     declared = set(agents.declared(200, generator).tolist())
     assert declared == set(range(int(agents.first[-1]), len(agents.text)))
-    every = agents.draw(np.repeat(np.arange(3, dtype=np.int8), 5_000), generator)
+    every = agents.draw(np.repeat(np.arange(4, dtype=np.int8), 5_000), generator)
     assert not declared & set(every.tolist())

@@ -13,6 +13,7 @@ from slidr.clock import SystemClock
 from slidr.ingest import ingest as ingest_log
 from slidr.lake.delta import Lake
 from slidr.settings import Settings
+from slidr.simulate.faults import parse_fault
 from slidr.simulate.files import write_traffic
 from slidr.simulate.plan import Plan
 
@@ -22,14 +23,18 @@ from slidr.simulate.plan import Plan
 @click.option("--clicks", default=1_000_000, show_default=True, help="Clicks of the counted days, about.")
 @click.option("--days", default=9, show_default=True, help="Counted days, after thirty of burn-in.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same bytes.")
+@click.option("--newcomer", default="", help="A robot family that makes no click before the eighth counted day.")
+@click.option("--fault", "faults", multiple=True, help="What goes wrong, as kind:day, such as late_feed:8; repeatable.")
 @printed
-def simulate(folder: Path, clicks: int, days: int, seed: int) -> Outcome:
+def simulate(folder: Path, clicks: int, days: int, seed: int, newcomer: str, faults: tuple[str, ...]) -> Outcome:
     """Write simulated logs as Parquet files, a file a day, to FOLDER/clicks and FOLDER/purchases.
 
-    The truth goes to FOLDER/truth, which no stage of the flow reads; only `slidr judge --truth` may.
+    The truth goes to FOLDER/truth, which no stage of the flow reads; only `slidr judge --truth` may. Faults are
+    missing_purchases, duplicated_feed, late_feed and clock_skew; docs/simulator.md says what each does.
     """
+    plan = Plan(clicks=clicks, days=days, newcomer=newcomer, faults=tuple(map(parse_fault, faults)))
     bars = Bars()
-    written = write_traffic(Plan(clicks=clicks, days=days), np.random.default_rng(seed), folder, bars)
+    written = write_traffic(plan, np.random.default_rng(seed), folder, bars)
     bars.close()
     return Outcome(tabulate(list(written.items()), tablefmt="plain", intfmt=","), written)
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from slidr.errors import SettingsError
 from slidr.simulate import people, robots
 from slidr.simulate.columns import NOBODY, ClickColumns, join
+from slidr.simulate.faults import spoil
 from slidr.simulate.identifiers import address_text, blank, hexadecimal, mix
 from slidr.simulate.plan import Day, Phase, Plan
 from slidr.simulate.purchases import PurchaseColumns, conversions, unprompted
-from slidr.simulate.rhythm import DEVICES, REGIONS
+from slidr.simulate.rhythm import DEVICES, MARKETPLACE_OF_REGION, MARKETPLACES, REGIONS
 from slidr.simulate.truth import HUMAN
 from slidr.simulate.world import World, build_world
 
@@ -34,7 +35,7 @@ class SimulatedDay:
     Attributes:
         day: the date, UTC.
         phase: burn-in, counted or settle.
-        clicks: columns of `slidr.tables.CLICKS`, and `region`.
+        clicks: columns of `slidr.tables.CLICKS`, and `region` and `marketplace`.
         purchases: columns of `slidr.tables.PURCHASES`.
         truth: columns of `slidr.simulate.TRUTH`, one row a click.
     """
@@ -65,15 +66,25 @@ def simulate(plan: Plan, generator: np.random.Generator) -> Iterator[SimulatedDa
     ['counted', 'settle']
     """
     world = build_world(plan, generator)
+    _check_newcomer(plan)
+    yield from spoil(_days(world), plan.faults, plan.burn_in, world.generator("faults"))
+
+
+def _days(world: World) -> Iterator[SimulatedDay]:
     yesterday = None
-    for day in plan.schedule:
+    for day in world.plan.schedule:
         today = _draw(world, day)
         yield _write(world, today, yesterday)
         yesterday = today
 
 
+def _check_newcomer(plan: Plan) -> None:
+    if plan.newcomer:
+        robots.load(plan.newcomer)  # refuses a name that no family has
+
+
 def simulate_day(world: World, index: int) -> SimulatedDay:
-    """Simulate one day of the world's plan alone, by its place in the schedule.
+    """Simulate one day of the world's plan alone, by its place in the schedule, before anything goes wrong with it.
 
     The day before is drawn too, because some purchases follow its clicks after midnight.
 
@@ -101,12 +112,16 @@ def _draw(world: World, day: Day) -> _Draw:
     numbers = mix(np.uint64(day.index << 32) + shuffled, world.salt("click"))
     order = np.lexsort((numbers, clicks.time))
     clicks, numbers, family = clicks.take(order), numbers[order], family[order]
-    bought = conversions(world, day, clicks, numbers, world.generator("conversions", day.index))
+    buying = np.array([0.0, *(getattr(robots.load(name), "CONVERSION", 0.0) for name in robots.families())])
+    bought = conversions(world, day, clicks, buying[family], numbers, world.generator("conversions", day.index))
     return _Draw(day, clicks, numbers, family, bought)
 
 
 def _draw_family(world: World, day: Day, name: str) -> ClickColumns:
-    clicks = robots.load(name).clicks(world, day, world.generator(name, day.index))
+    family = robots.load(name)
+    clicks = family.clicks(world, day, world.generator(name, day.index))
+    if getattr(family, "HIJACKS", False):
+        return clicks
     # Each family numbers its users from 0; here they move to numbers that nobody else has.
     apart = mix(clicks.user.astype(np.uint64), world.salt(f"users of {name}")) >> np.uint64(2)
     user = np.where(clicks.user == NOBODY, NOBODY, (apart | _ROBOT_USERS).astype(np.int64))
@@ -156,6 +171,7 @@ def _write_clicks(world: World, draw: _Draw) -> pa.Table:
             "cost": pa.array(market.costs(clicks.campaign, generator)),
             "currency": market.currency.take(campaign),
             "region": pa.array(REGIONS).take(pa.array(clicks.region)),
+            "marketplace": pa.array(MARKETPLACES).take(pa.array(MARKETPLACE_OF_REGION[clicks.region])),
         }
     )
 

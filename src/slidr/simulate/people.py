@@ -13,7 +13,7 @@ from slidr.simulate.world import World
 
 _GAP = (25.0, 1.1)
 _PREFERRED_DEVICE = 0.8
-_LOGGED_IN_SHARES = np.array([0.5, 0.4, 0.9])
+_LOGGED_IN_SHARES = np.array([0.5, 0.4, 0.9, 0.45])
 _KNOWN_BY_COOKIE = 0.72
 _AT_HOME = 0.55
 _OFFICE_HOURS = (8.0, 18.0)
@@ -23,7 +23,7 @@ _SATURDAY = 5
 def clicks(world: World, day: Day, generator: np.random.Generator) -> ClickColumns:
     """Draw the clicks that people make on a day."""
     people = world.people
-    visits = generator.poisson(people.visits * day.thinness * VOLUME[day.weekday])
+    visits = generator.poisson(people.visits * day.thinness * VOLUME[people.region, day.weekday])
     visitor = np.repeat(np.arange(len(people)), visits)
     device = _draw_devices(people.device[visitor], generator)
     region = people.region[visitor]

@@ -9,6 +9,13 @@ import msgspec
 
 from slidr.clock import DAY, SECOND
 from slidr.errors import SettingsError
+from slidr.simulate.faults import Fault
+
+VERSION = 2
+"""The simulator's version: another one draws other logs from the same plan and seed."""
+
+NEWCOMER_DAY = 7
+"""Counted days that have passed when the newcomer comes."""
 
 THIN = 0.03
 """Clicks of a burn-in day, as a share of a counted day's."""
@@ -67,6 +74,9 @@ class Plan(msgspec.Struct, frozen=True):
         burn_in: days before the counted ones.
         start: date of the first counted day; the default is a Monday.
         settle: days after the counted ones.
+        newcomer: a robot family that makes no click before the eighth counted day, so that the seven days that train
+            have never seen it; empty for none.
+        faults: what goes wrong with the logs on their way.
 
     Raises:
         SettingsError: a number below its limit.
@@ -81,6 +91,8 @@ class Plan(msgspec.Struct, frozen=True):
     burn_in: int = 30
     start: date = date(2026, 3, 2)
     settle: int = 1
+    newcomer: str = ""
+    faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no plan."""
@@ -91,6 +103,11 @@ class Plan(msgspec.Struct, frozen=True):
             value = getattr(self, key)
             if value < least:
                 raise SettingsError(f"simulation plan: {key} = {value} is below its limit of {least}; raise it")
+
+    @property
+    def newcomer_day(self) -> int:
+        """Place in the schedule of the day on which the newcomer comes."""
+        return self.burn_in + NEWCOMER_DAY
 
     @property
     def daily_clicks(self) -> float:

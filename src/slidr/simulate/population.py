@@ -19,9 +19,9 @@ PEOPLE_SHARE = 0.715
 _PEOPLE_PER_DAILY_CLICK = 2.2
 _LEAST_PEOPLE = 500
 _REGION_SHARES = (0.35, 0.25, 0.22, 0.18)
-_DEVICE_SHARES = (0.40, 0.36, 0.24)
+_DEVICE_SHARES = (0.38, 0.34, 0.20, 0.08)
 _HOUSEHOLD_SHARES = (0.36, 0.32, 0.14, 0.12, 0.06)
-_ACCOUNT_SHARES = np.array([0.66, 0.62, 0.95])
+_ACCOUNT_SHARES = np.array([0.66, 0.62, 0.95, 0.64])
 _OFFICE_SHARE = 0.2
 _OFFICE_DESKTOP = 0.4
 _PEOPLE_PER_GATEWAY = 5_000
@@ -29,6 +29,11 @@ _CARRIERS = 4
 _PEOPLE_PER_CARRIER_ADDRESS = 250
 _ACTIVITY_TAIL = 1.2
 _ACTIVITY_CAP = 150.0
+# Who clicks twice as often as others buys a third less often per click, and so on.
+_CLICKERS_BUY = -0.6
+_SHOPPER_SHARE = 0.03
+_SHOPPERS_BUY = 5.0
+_SHOPPERS_SPEND = 2.0
 _ADDRESSES_PER_NETWORK = 24
 _HOSTING_NETWORKS = 12
 
@@ -69,8 +74,9 @@ class People:
 
     Attributes:
         visits: mean visits on a counted day.
-        propensity: how readily the person buys after a click, mean 1.
-        spending: size of the person's purchases, median 1.
+        propensity: how readily the person buys after a click, mean 1 over clicks: heavy clickers buy less per click,
+            and a few heavy shoppers much more.
+        spending: size of the person's purchases, median 1, twice that of heavy shoppers.
         account: whether the person has an account to log in to.
         device: kind of device preferred, index into DEVICES.
         agents: user agent on each kind of device, int32[people, devices].
@@ -109,11 +115,16 @@ def settle_people(plan: Plan, agents: UserAgents, generator: np.random.Generator
     gateways = len(addresses.gateways)
     gateway_share = 1.0 / np.arange(2, gateways + 2)
     gateway = generator.choice(gateways, size=size, p=gateway_share / gateway_share.sum())
+    shopper = generator.random(size) < _SHOPPER_SHARE
+    propensity = np.exp(generator.standard_normal(size) - 0.5) * activity**_CLICKERS_BUY
+    propensity *= np.where(shopper, _SHOPPERS_BUY, 1.0)
+    # Mean 1 over clicks, which is what a slice's conversion is of.
+    propensity *= visits.sum() / (propensity * visits).sum()
     every_device = np.repeat(np.arange(len(DEVICES), dtype=np.int8), size)
     people = People(
         visits=visits,
-        propensity=np.exp(generator.standard_normal(size) - 0.5),
-        spending=np.exp(0.5 * generator.standard_normal(size)),
+        propensity=propensity,
+        spending=np.exp(0.5 * generator.standard_normal(size)) * np.where(shopper, _SHOPPERS_SPEND, 1.0),
         account=generator.random(size) < _ACCOUNT_SHARES[device],
         device=device,
         agents=agents.draw(every_device, generator).reshape(len(DEVICES), size).T,

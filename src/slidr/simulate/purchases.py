@@ -11,16 +11,16 @@ from slidr.clock import DAY, HOUR, MINUTE
 from slidr.simulate.columns import NOBODY, ClickColumns
 from slidr.simulate.plan import Day, Phase
 from slidr.simulate.population import PEOPLE_SHARE
-from slidr.simulate.rhythm import visit_starts
+from slidr.simulate.rhythm import MARKETPLACE_OF_REGION, visit_starts
 from slidr.simulate.world import World
 
-CONVERSION = np.array([[0.016, 0.045], [0.009, 0.024], [0.020, 0.058]])
-"""Share of people's clicks that lead to a purchase, float64[devices, 2]: logged out, logged in."""
+CONVERSION = np.array([[0.016, 0.045], [0.0058, 0.024], [0.020, 0.058], [0.011, 0.032]])
+"""Share of people's clicks that lead to a purchase, float64[devices, 2]: logged out, logged in; ten times apart."""
 
-REGION_CONVERSION = np.array([1.0, 0.85, 1.15, 1.0])
-"""Factor of the conversion in each region."""
+MARKETPLACE_CONVERSION = np.array([1.0, 0.8, 0.6])
+"""Factor of the conversion in each marketplace."""
 
-_MEAN_CONVERSION = 0.027
+_MEAN_CONVERSION = 0.0205
 _WITHOUT_CLICK = 0.35
 _ATTRIBUTED_SHARE = 0.6
 _LARGEST_CONVERSION = 0.5
@@ -68,33 +68,42 @@ class PurchaseColumns:
 
 
 def conversions(
-    world: World, day: Day, clicks: ClickColumns, numbers: NDArray[np.uint64], generator: np.random.Generator
+    world: World,
+    day: Day,
+    clicks: ClickColumns,
+    robots_buy: NDArray[np.float64],
+    numbers: NDArray[np.uint64],
+    generator: np.random.Generator,
 ) -> PurchaseColumns:
     """Draw the purchases that a day's clicks lead to, minutes to hours later, some on the next day.
 
     Args:
         world: the world.
         day: the day of the clicks.
-        clicks: the day's clicks, robots included, which never buy.
+        clicks: the day's clicks, robots included.
+        robots_buy: chance that the click leads to a purchase although no person made it, float64[n].
         numbers: the number that each click's id is made of, uint64[n].
         generator: source of randomness.
     """
     people = world.people
-    rows = np.flatnonzero(clicks.person != NOBODY)
-    base = CONVERSION[clicks.device[rows], clicks.logged_in[rows].astype(np.int64)]
-    chance = base * REGION_CONVERSION[clicks.region[rows]] * people.propensity[clicks.person[rows]]
-    rows = rows[generator.random(len(rows)) < np.minimum(chance, _LARGEST_CONVERSION)]
-    person = clicks.person[rows]
+    human = clicks.person != NOBODY
+    person = np.where(human, clicks.person, 0)
+    base = CONVERSION[clicks.device, clicks.logged_in.astype(np.int64)]
+    base *= MARKETPLACE_CONVERSION[MARKETPLACE_OF_REGION[clicks.region]]
+    chance = np.where(human, base * people.propensity[person], robots_buy)
+    rows = np.flatnonzero(generator.random(len(clicks)) < np.minimum(chance, _LARGEST_CONVERSION))
+    person, human = person[rows], human[rows]
     delay = _MEDIAN_DELAY * np.exp(_DELAY_DEVIATION * generator.standard_normal(len(rows)))
     delay = np.where(delay < _LONGEST_DELAY, delay, generator.uniform(0, _LONGEST_DELAY, len(rows)))
-    known = people.account[person] | (clicks.user[rows] != NOBODY)
+    # People are known by their account even where the click was not; a robot by what it clicked with.
+    known = (human & people.account[person]) | (clicks.user[rows] != NOBODY)
     return PurchaseColumns(
         number=_numbers(day, 0, len(rows)),
         time=clicks.time[rows] + MINUTE + delay.astype(np.int64),
-        user=np.where(known, person, NOBODY),
+        user=np.where(known, np.where(human, person, clicks.user[rows]), NOBODY),
         click=numbers[rows],
         attributed=~known | (generator.random(len(rows)) < _ATTRIBUTED_SHARE),
-        value=_draw_values(world, person, generator),
+        value=_draw_values(np.where(human, people.spending[person], 1.0), generator),
     )
 
 
@@ -122,7 +131,7 @@ def unprompted(world: World, day: Day, first: int, generator: np.random.Generato
         user=person.astype(np.int64),
         click=np.zeros(size, dtype=np.uint64),
         attributed=np.zeros(size, dtype=np.bool_),
-        value=_draw_values(world, person, generator),
+        value=_draw_values(people.spending[person], generator),
     )
 
 
@@ -130,7 +139,7 @@ def _numbers(day: Day, first: int, size: int) -> NDArray[np.uint64]:
     return np.uint64(day.index << 32) + np.arange(first, first + size, dtype=np.uint64)
 
 
-def _draw_values(world: World, person: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
-    value = _MEDIAN_VALUE * np.exp(_VALUE_DEVIATION * generator.standard_normal(len(person)))
-    cents = np.maximum(np.rint(value * world.people.spending[person] / _CENT), 1)
+def _draw_values(spending: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.int64]:
+    value = _MEDIAN_VALUE * np.exp(_VALUE_DEVIATION * generator.standard_normal(len(spending)))
+    cents = np.maximum(np.rint(value * spending / _CENT), 1)
     return cents.astype(np.int64) * _CENT

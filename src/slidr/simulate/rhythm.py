@@ -8,17 +8,30 @@ from numpy.typing import NDArray
 from slidr.clock import HOUR
 from slidr.simulate.plan import Day
 
-DEVICES = ("desktop", "mobile", "app")
+DEVICES = ("desktop", "mobile", "app", "tablet")
 """Kinds of device; a click's `device` is an index into it until the table is written."""
 
 REGIONS = ("north", "south", "east", "west")
 """Regions of the simulated market; a click's `region` is an index into it."""
 
+MARKETPLACES = ("home", "south", "new")
+"""Shops of the simulated retailer; a region buys in one of them."""
+
+MARKETPLACE_OF_REGION = np.array([0, 1, 2, 0], dtype=np.int8)
+"""The marketplace of each region, int8[regions]."""
+
 OFFSETS = np.array([1.0, 1.0, 2.0, 0.0])
 """Local time of each region, in hours ahead of UTC."""
 
-VOLUME = np.array([1.03, 1.02, 1.00, 1.00, 0.97, 0.94, 1.04])
-"""People's clicks by day of the week, Monday first, mean 1."""
+VOLUME = np.array(
+    [
+        [1.03, 1.02, 1.00, 1.00, 0.97, 0.94, 1.04],
+        [1.00, 1.00, 1.01, 1.01, 0.98, 0.96, 1.04],
+        [1.02, 1.03, 1.03, 1.02, 0.92, 0.93, 1.05],
+        [1.05, 1.04, 1.02, 1.01, 0.96, 0.90, 1.02],
+    ]
+)
+"""People's clicks by region and day of the week, Monday first, mean 1: float64[regions, 7]."""
 
 _NIGHT = 0.12
 # Height, local hour and width in hours of each bump above the night's level: a working day, then a free one.
@@ -30,6 +43,10 @@ _BUMPS: dict[str, tuple[tuple[tuple[float, float, float], ...], tuple[tuple[floa
     "mobile": (
         ((1.0, 7.8, 1.3), (0.9, 12.7, 1.5), (1.9, 20.5, 2.2)),
         ((1.0, 10.5, 2.2), (1.1, 15.0, 3.0), (1.7, 20.8, 2.2)),
+    ),
+    "tablet": (
+        ((0.5, 8.0, 1.5), (0.6, 13.0, 2.0), (2.3, 20.3, 2.0)),
+        ((1.0, 10.5, 2.2), (1.0, 15.5, 2.6), (2.0, 20.3, 2.0)),
     ),
     "app": (
         ((0.8, 8.0, 1.4), (0.8, 13.0, 1.8), (2.1, 21.0, 2.0)),

@@ -58,7 +58,7 @@ class UserAgents:
 
 def compose() -> UserAgents:
     """Compose every user agent of the world."""
-    makers = {"desktop": _desktop, "mobile": _mobile, "app": _app}
+    makers = {"desktop": _desktop, "mobile": _mobile, "app": _app, "tablet": _tablet}
     text: list[str] = []
     first: list[int] = []
     cumulative: list[NDArray[np.float64]] = []
@@ -111,6 +111,20 @@ def _mobile() -> dict[str, float]:
             system = f"iPhone; CPU iPhone OS {major}_{minor} like Mac OS X"
             text = f"Mozilla/5.0 ({system}) {_APPLE} Version/{major}.{minor} Mobile/15E148 Safari/604.1"
             popularity[text] = 0.06 * 3.0 ** (major - 18) * (1 + minor)
+    return popularity
+
+
+def _tablet() -> dict[str, float]:
+    popularity: dict[str, float] = {}
+    for major in (16, 17, 18):
+        for minor in range(7):
+            system = f"iPad; CPU OS {major}_{minor} like Mac OS X"
+            text = f"Mozilla/5.0 ({system}) {_APPLE} Version/{major}.{minor} Mobile/15E148 Safari/604.1"
+            popularity[text] = 0.1 * 3.0 ** (major - 18) * (1 + minor)
+    for release, weight in _releases():
+        for rank, tablet in enumerate(("SM-X200", "SM-X510", "SM-T970", "Lenovo TB-J606F")):
+            text = f"Mozilla/5.0 (Linux; Android 13; {tablet}) {_BLINK.format(v=release)} Safari/537.36"
+            popularity[text] = 0.3 * weight / (1 + rank)
     return popularity
 
 

@@ -15,8 +15,8 @@ def test_a_burst_is_one_address_within_minutes(log: pd.DataFrame) -> None:
 def test_bursts_keep_or_drop_their_cookie(log: pd.DataFrame) -> None:
     """Some bursts keep one user and session, the others have neither a user nor a lasting session."""
     bursts = log[log["family"] == "burst"]
-    users = bursts.groupby("ip")["user"].nunique()
-    sessions = bursts.groupby("ip")["session"].nunique()
+    each = bursts.groupby(["ip", bursts["time"].dt.date, "campaign"])
+    users, sessions = each["user"].nunique(), each["session"].nunique()
     assert set(users) == {0, 1}
     assert sessions[users == 1].max() == 1
     assert sessions[users == 0].min() > 10

@@ -4,12 +4,14 @@ import pandas as pd
 
 
 def test_gaps_are_regular(log: pd.DataFrame) -> None:
-    """Within a run the gaps vary by a few percent, at 15 to 90 seconds."""
+    """Within a run the gaps vary by a few percent, more as the campaign goes on, at 15 to 90 seconds."""
     clicks = log[(log["family"] == "clockwork") & log["session"].notna()]
     gaps = clicks.groupby("session")["time"].diff().dt.total_seconds().groupby(clicks["session"])
     assert gaps.median().between(14, 95).all()
     # A lost header takes a click out of its session and leaves one double gap: quartiles do not mind.
-    assert ((gaps.quantile(0.75) - gaps.quantile(0.25)) / gaps.median()).max() < 0.1
+    spread = (gaps.quantile(0.75) - gaps.quantile(0.25)) / gaps.median()
+    assert spread.max() < 0.3
+    assert spread.min() < 0.05
 
 
 def test_runs_last_long(log: pd.DataFrame) -> None:

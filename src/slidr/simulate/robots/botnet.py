@@ -1,6 +1,6 @@
 """Botnet: infected machines in people's homes, each clicking a few times a day at nearly a person's pace.
 
-The quietest family. A machine shares its address with the household it stands in, keeps its cookie for good, is
+Quiet and steady. A machine shares its address with the household it stands in, keeps its cookie for good, is
 sometimes logged in as its owner's household would be, and keeps half of a person's rhythm. What gives it away in the
 mean is a flatter day, shorter gaps and a taste for few campaigns; a single click of it looks like a person's.
 """
@@ -10,13 +10,17 @@ from __future__ import annotations
 import numpy as np
 
 from slidr.clock import DAY
+from slidr.simulate.attacks import attack
 from slidr.simulate.columns import NOBODY, ClickColumns, space_out
 from slidr.simulate.plan import Day
 from slidr.simulate.rhythm import DEVICES, visit_starts
 from slidr.simulate.world import World
 
-SHARE = 0.08
-"""Share of a counted day's clicks."""
+SHARE = 0.04
+"""Share of a counted day's clicks, in the mean over its campaigns."""
+
+SIGNAL = "a flatter day and few campaigns in the mean; a single machine would need its history over weeks"
+"""What gives it away, or would."""
 
 _CLICKS_PER_MACHINE = 7.5
 _VISITS_PER_MACHINE = 3.0
@@ -24,7 +28,7 @@ _AWAKE = 0.5
 _GAP = (18.0, 0.9)
 _KEEPS_RHYTHM = 0.5
 _LOGGED_IN_SHARE = 0.06
-_DEVICE_SHARES = (0.6, 0.25, 0.15)
+_DEVICE_SHARES = (0.6, 0.25, 0.15, 0.0)
 _TARGETS = 24
 _AT_TARGETS = 0.6
 
@@ -39,7 +43,8 @@ def clicks(world: World, day: Day, generator: np.random.Generator) -> ClickColum
     logged_in = fleet.random(machines) < _LOGGED_IN_SHARE
     targets = world.market.draw_targets(_TARGETS, fleet)
 
-    awake = np.flatnonzero(generator.random(machines) < _AWAKE * day.thinness)
+    at_work = _AWAKE * day.thinness * attack(world, "botnet", day, steady=True).intensity
+    awake = np.flatnonzero(generator.random(machines) < at_work)
     machine = np.repeat(awake, generator.poisson(_VISITS_PER_MACHINE, len(awake)))
     region = world.addresses.home_region[home[machine]]
     starts = np.where(

@@ -1,6 +1,7 @@
 """Burst: one address fires hundreds of clicks at one campaign within minutes, then falls silent.
 
-The loudest family. A burst keeps one user agent; half of the bursts keep one cookie and one session, the others drop
+The loudest family. It comes in campaigns, and its bursts get smaller from day to day, because large ones are noticed.
+A burst keeps one user agent; half of the bursts keep one cookie and one session, the others drop
 their cookie and open a session for every few clicks.
 """
 
@@ -9,16 +10,20 @@ from __future__ import annotations
 import numpy as np
 
 from slidr.clock import DAY, MINUTE
+from slidr.simulate.attacks import attack
 from slidr.simulate.columns import NOBODY, ClickColumns
 from slidr.simulate.identifiers import draw_addresses
 from slidr.simulate.plan import Day
 from slidr.simulate.rhythm import DEVICES, REGIONS
 from slidr.simulate.world import World
 
-SHARE = 0.06
-"""Share of a counted day's clicks."""
+SHARE = 0.045
+"""Share of a counted day's clicks, in the mean over its campaigns."""
 
-_CLICKS_PER_BURST = 700
+SIGNAL = "hundreds of clicks of one address and campaign within minutes"
+"""What gives it away, or would."""
+
+_LARGEST_BURST, _SMALLEST_BURST, _SMALLER_EACH_DAY = 900, 300, 150
 _SHORTEST, _LONGEST = 4 * MINUTE, 25 * MINUTE
 _KEEPS_COOKIE = 0.5
 _CLICKS_PER_SESSION = 12
@@ -26,8 +31,9 @@ _CLICKS_PER_SESSION = 12
 
 def clicks(world: World, day: Day, generator: np.random.Generator) -> ClickColumns:
     """Draw the clicks of a day's bursts."""
-    size = round(SHARE * day.clicks)
-    bursts = max(1, size // _CLICKS_PER_BURST)
+    intensity, age = attack(world, "burst", day)
+    size = round(SHARE * day.clicks * intensity)
+    bursts = max(1, size // max(_SMALLEST_BURST, _LARGEST_BURST - _SMALLER_EACH_DAY * age))
     burst = np.sort(generator.choice(bursts, size=size, p=generator.dirichlet(np.full(bursts, 3.0))))
     length = generator.integers(_SHORTEST, _LONGEST, bursts)
     start = day.start + generator.integers(0, DAY - _LONGEST, bursts)

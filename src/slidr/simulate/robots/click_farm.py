@@ -1,7 +1,8 @@
 """Click farm: hired hands with shelves of phones, in business hours of one region, from a few addresses.
 
 Real phones, real hands and human gaps; each phone clicks all day long, far more than a person does, and a shelf of
-them shares an address as a small office would. A quarter of the phones are logged in.
+them shares an address as a small office would. A quarter of the phones are logged in. A business, it works
+every week alike.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from slidr.clock import HOUR
+from slidr.simulate.attacks import attack
 from slidr.simulate.columns import NOBODY, ClickColumns, space_out
 from slidr.simulate.identifiers import draw_addresses
 from slidr.simulate.plan import Day
@@ -17,6 +19,9 @@ from slidr.simulate.world import World
 
 SHARE = 0.04
 """Share of a counted day's clicks, in the mean over a week."""
+
+SIGNAL = "clicks of one phone all day long, and a shelf of such phones behind one address"
+"""What gives it away, or would."""
 
 _CLICKS_PER_PHONE = 45
 _CLICKS_PER_VISIT = 8
@@ -44,7 +49,8 @@ def clicks(world: World, day: Day, generator: np.random.Generator) -> ClickColum
     logged_in = fleet.permutation(phones) < _LOGGED_IN_SHARE * phones
     targets = world.market.draw_targets(_TARGETS, fleet)
 
-    staffed = int(generator.binomial(phones, min(1.0, _STAFF[day.weekday] * day.thinness)))
+    staff = _STAFF[day.weekday] * attack(world, "click_farm", day, steady=True).intensity
+    staffed = int(generator.binomial(phones, min(1.0, staff * day.thinness)))
     visits = generator.poisson(_CLICKS_PER_PHONE / _CLICKS_PER_VISIT, staffed)
     phone = np.repeat(generator.permutation(phones)[:staffed], visits)
     opening = day.start + int((_OPENING - OFFSETS[_REGION]) * HOUR)
