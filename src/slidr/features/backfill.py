@@ -154,25 +154,46 @@ def feature_rows(features: pa.Table, names: tuple[str, ...]) -> NDArray[np.float
 def encode_table(clicks: pa.Table, layout: Layout, pseudonymiser: Pseudonymiser) -> ClickBatch:
     """Encode a CLICKS table for the fold."""
     single = [entity[0] for entity in layout.keys if len(entity) == 1]
-    keys = np.zeros((len(single), clicks.num_rows), np.uint64)
+    keys = np.empty((len(layout.keys), clicks.num_rows), np.uint64)
+    coded = {name: _coded(clicks[name]) for name in ("ip", "user_agent")}
     for row, column in enumerate(single):
-        if column == "network":
-            keys[row] = _network_keys(clicks["ip"], pseudonymiser)
+        source = "ip" if column == "network" else column
+        if source in coded:
+            values, places = coded[source]
+            hashes = _network_keys(values, pseudonymiser) if column == "network" else _keys(values, pseudonymiser)
+            # Place -1 is null, and so is the last hash.
+            np.take(np.append(hashes, np.uint64(0)), places, out=keys[row], mode="wrap")
         else:
-            keys[row] = pseudonymiser.spans(*_spans(clicks[column]))
-    ids = pseudonymiser.spans(*_spans(clicks["click_id"]))
+            keys[row] = _keys(_strings(clicks[column]), pseudonymiser)
+    join_keys(keys, len(single), layout, pseudonymiser)
     times = clicks["time"].cast(pa.int64()).to_numpy()
     logged_in = pc.fill_null(clicks["logged_in"].cast(pa.int8()), -1).to_numpy()
-    return ClickBatch(ids, times, logged_in, join_keys(keys, layout, pseudonymiser))
+    return ClickBatch(_keys(_strings(clicks["click_id"]), pseudonymiser), times, logged_in, keys)
 
 
-def _spans(column: pa.ChunkedArray) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the bytes of a string column, where each value begins, and which are not null."""
-    array = pa.concat_arrays(column.cast(pa.large_string()).chunks or [pa.array([], pa.large_string())])
+def _strings(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.cast(pa.large_string()).chunks or [pa.array([], pa.large_string())])
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int32]]:
+    """Return the distinct values of a string column, and the place of each row's among them, -1 for null.
+
+    It pays where a value repeats and takes longer to hash or to parse than to look up: the text of a browser, an ip.
+    """
+    coded = _strings(column).dictionary_encode()
+    return coded.dictionary, pc.fill_null(coded.indices, -1).to_numpy()
+
+
+def _spans(array: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the bytes of large strings, where each value begins, and which are not null."""
     _, offsets, data = array.buffers()
     starts = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     text = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
     return text, starts, np.asarray(array.is_valid())
+
+
+def _keys(array: pa.Array, pseudonymiser: Pseudonymiser) -> NDArray[np.uint64]:
+    return pseudonymiser.spans(*_spans(array))
 
 
 @kernel()
@@ -203,15 +224,11 @@ def _ipv4_networks(
         networks[4 * row] = 52
 
 
-def _network_keys(column: pa.ChunkedArray, pseudonymiser: Pseudonymiser) -> NDArray[np.uint64]:
-    data, offsets, valid = _spans(column)
-    networks, parsed = np.zeros(4 * len(column), np.uint8), np.zeros(len(column), np.bool_)
+def _network_keys(addresses: pa.Array, pseudonymiser: Pseudonymiser) -> NDArray[np.uint64]:
+    data, offsets, valid = _spans(addresses)
+    networks, parsed = np.zeros(4 * len(valid), np.uint8), np.zeros(len(valid), np.bool_)
     _ipv4_networks(data, offsets, valid, networks, parsed)
-    keys = pseudonymiser.spans(networks, np.arange(0, 4 * len(column) + 1, 4), parsed)
+    keys = pseudonymiser.spans(networks, np.arange(0, 4 * len(valid) + 1, 4), parsed)
     others = np.flatnonzero(valid & ~parsed)
-    if len(others):
-        # A full parser takes microseconds, so each address is given to it once.
-        coded = pa.concat_arrays(column.take(pa.array(others)).chunks).dictionary_encode()
-        found = pseudonymiser.blobs([network(text) for text in coded.dictionary.to_pylist()])
-        keys[others] = found[coded.indices.to_numpy()]
+    keys[others] = pseudonymiser.blobs([network(text) for text in addresses.take(pa.array(others)).to_pylist()])
     return keys

@@ -101,16 +101,16 @@ def encode_clicks(clicks: Sequence[Click], layout: Layout, pseudonymiser: Pseudo
 
     def hashed(secret: Pseudonymiser, beside: ClickBatch | None) -> ClickBatch:
         hashes = secret.blobs(values).reshape(1 + len(single), len(clicks))
-        return ClickBatch(hashes[0], times, logged_in, join_keys(hashes[1:], layout, secret), beside)
+        keys = np.empty((len(layout.keys), len(clicks)), np.uint64)
+        keys[: len(single)] = hashes[1:]
+        join_keys(keys, len(single), layout, secret)
+        return ClickBatch(hashes[0], times, logged_in, keys, beside)
 
     return hashed(pseudonymiser, None if pseudonymiser.beside is None else hashed(pseudonymiser.beside, None))
 
 
-def join_keys(single: NDArray[np.uint64], layout: Layout, pseudonymiser: Pseudonymiser) -> NDArray[np.uint64]:
-    """Return the whole key matrix: the keys of single columns, and below them those joined for compound entities."""
-    keys = np.empty((len(layout.keys), single.shape[1]), np.uint64)
-    keys[: len(single)] = single
-    for row in range(len(single), len(layout.keys)):
+def join_keys(keys: NDArray[np.uint64], single: int, layout: Layout, pseudonymiser: Pseudonymiser) -> None:
+    """Fill a key matrix below the rows of its `single` columns with the keys joined for compound entities."""
+    for row in range(single, len(layout.keys)):
         parts = tuple(layout.keys.index((column,)) for column in layout.keys[row])
         keys[row] = pseudonymiser.join(keys, parts)
-    return keys
