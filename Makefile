@@ -6,7 +6,8 @@ STAMP := .venv/.complete
 FEAST := .venv-feast/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench bench-features bench-recovery bench-redis bench-service docs clean
+.PHONY: help setup demo test check format bench bench-calibration bench-features bench-quality bench-recovery \
+	bench-redis bench-service bench-simulate bench-training docs clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,10 +40,13 @@ format: $(STAMP) ## Format the code.
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: bench-features bench-service bench-recovery bench-redis ## Run every benchmark; each prints one JSON object on its last line.
+bench: bench-features bench-service bench-recovery bench-redis bench-simulate bench-training bench-quality bench-calibration ## Run every benchmark; each prints one JSON object on its last line.
 
 bench-features: $(STAMP) ## Clicks a second through the fold on one core, beside DuckDB and Polars.
 	@$(BIN)/python -m benchmarks.features
+
+bench-quality: $(STAMP) ## Networks, weights and recall by family on simulated logs whose truth is known.
+	@$(BIN)/python -m benchmarks.quality
 
 bench-recovery: $(STAMP) ## A service killed 20 times during load, its rows compared with an undisturbed run.
 	@$(BIN)/python -m benchmarks.recovery
@@ -52,6 +56,9 @@ bench-redis: $(STAMP) $(FEAST) ## Clicks a second through one Redis core, beside
 
 bench-service: $(STAMP) ## Decisions a second over HTTP on one core.
 	@$(BIN)/python -m benchmarks.service
+
+bench-simulate: $(STAMP) ## Clicks a second that the simulator draws on one core.
+	@$(BIN)/python -m benchmarks.simulate
 
 # Feast has an environment of its own: what it needs is not what slidr needs.
 $(FEAST): benchmarks/feast/requirements.txt
