@@ -9,8 +9,8 @@ A family is a module with
 - `clicks(world, day, generator) -> ClickColumns`: its clicks of one day, in any order, `person` NOBODY throughout.
 
 What a family keeps from day to day, such as its machines, it draws anew each day from `world.generator(name)`, which
-always starts the same. It numbers its users from 0 up; they
-never become those of people or of another family, unless it hijacks. `slidr.simulate.attacks` says when it is at work.
+always starts the same. It numbers its users from 0 up; they never become those of people or of another family, unless
+it hijacks. `slidr.simulate.attacks` says when it is at work.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Burst: one address fires hundreds of clicks at one campaign within minutes, then falls silent.
 
 The loudest family. It comes in campaigns, and its bursts get smaller from day to day, because large ones are noticed.
-A burst keeps one user agent; half of the bursts keep one cookie and one session, the others drop
-their cookie and open a session for every few clicks.
+A burst keeps one user agent; half of the bursts keep one cookie and one session, the others drop their cookie and open
+a session for every few clicks. Frequent, because it takes one script on one rented machine.
 """
 
 from __future__ import annotations

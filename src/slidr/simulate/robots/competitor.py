@@ -1,8 +1,8 @@
 """Competitor: clicks away the budget of one campaign, from many addresses, a few clicks each, until it is spent.
 
 It works in the hours before the budget of the day is gone, from rented addresses of homes, with a fresh cookie a
-visit. It comes in campaigns, each against another advertiser's dearest campaign, and after two days it spreads its
-clicks over twice as many addresses.
+visit. Each attack has one campaign as its target, a dear one more often, and after two days it spreads its clicks over
+twice as many addresses. Small, because it lasts until one budget is spent.
 """
 
 from __future__ import annotations

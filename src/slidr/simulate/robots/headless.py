@@ -1,7 +1,8 @@
 """Headless browser: real browsers without a screen in data centres, loading page after page in sessions of a scraper.
 
 It runs scripts, keeps cookies for a session and looks like a desktop browser, from addresses of hosting companies. It
-comes in campaigns and slows down over one, from a click every four seconds to one every twelve.
+comes in campaigns and slows down over one, from a click every four seconds to one every twelve. Less frequent than a
+crawler without a browser, because browsers cost far more computing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Hijacked accounts: passwords stolen from people, who go on clicking and buying themselves.
 
 A thief logs in from an address of his own and clicks a few times in some visits, at his own hours. The account's
-history is a person's: its purchases, its RFM score, its clicks from home. It comes in campaigns, and every day some
-accounts are lost to their owners' new passwords and others stolen.
+history is a person's: its purchases, its RFM score, its clicks from home. It comes in campaigns, and every day of one
+it uses other accounts, from other addresses, out of a long list that was stolen once. Small, because lists are bought.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Only the address ties its clicks together: a small set of machines, half in data centres and half behind addresses of
 homes (residential proxies), at work around the clock. User agents change with the session. It comes in campaigns, and
-every three days of one it moves to new addresses.
+every three days of one it moves to other addresses; its next campaign takes the same ones in turn.
 """
 
 from __future__ import annotations
