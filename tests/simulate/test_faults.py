@@ -75,3 +75,27 @@ def test_a_fault_that_cannot_be_read_is_refused(text: str) -> None:
     """The message names the fault and how one is written."""
     with pytest.raises(SettingsError, match=text.replace(":", ".")):
         parse_fault(text)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        LateFeed(day=3),
+        LateFeed(day=1, share=0.0),
+        DuplicatedFeed(day=1, share=1.5),
+        MissingPurchases(day=1, hour=24),
+        MissingPurchases(day=1, hour=20, hours=5),
+        ClockSkew(day=1, region="moon"),
+    ],
+)
+def test_a_fault_that_hits_nothing_is_refused(fault: Fault) -> None:
+    """A day, hour, share or region that the logs lack is refused with those that they have."""
+    with pytest.raises(SettingsError, match="hits nothing in this plan; choose of"):
+        next(simulate(Plan(clicks=6_000, days=2, burn_in=0, faults=(fault,)), np.random.default_rng(4)))
+
+
+def test_a_late_feed_needs_a_day_after() -> None:
+    """Without settle days, what is late on the last day would be lost."""
+    plan = Plan(clicks=6_000, days=2, burn_in=0, settle=0, faults=(LateFeed(day=2),))
+    with pytest.raises(SettingsError, match="day = 2 hits nothing in this plan; choose of 1 to 1"):
+        next(simulate(plan, np.random.default_rng(4)))

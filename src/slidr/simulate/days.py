@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from slidr.errors import SettingsError
 from slidr.simulate import people, robots
 from slidr.simulate.columns import NOBODY, ClickColumns, join
-from slidr.simulate.faults import spoil
+from slidr.simulate.faults import check_faults, spoil
 from slidr.simulate.identifiers import address_text, blank, hexadecimal, mix
 from slidr.simulate.plan import Day, Phase, Plan
 from slidr.simulate.purchases import PurchaseColumns, conversions, unprompted
@@ -61,12 +61,17 @@ class _Draw:
 def simulate(plan: Plan, generator: np.random.Generator) -> Iterator[SimulatedDay]:
     """Simulate every day of a plan in order; the same plan and seed give the same bytes.
 
+    Raises:
+        SettingsError: a newcomer that is no family, or a fault that hits nothing.
+
     >>> days = simulate(Plan(clicks=500, days=1, burn_in=0, settle=1), np.random.default_rng(1))
     >>> [day.phase.value for day in days]
     ['counted', 'settle']
     """
+    if plan.newcomer:
+        robots.load(plan.newcomer)  # refuses a name that no family has
+    check_faults(plan, REGIONS)
     world = build_world(plan, generator)
-    _check_newcomer(plan)
     yield from spoil(_days(world), plan.faults, plan.burn_in, world.generator("faults"))
 
 
@@ -76,11 +81,6 @@ def _days(world: World) -> Iterator[SimulatedDay]:
         today = _draw(world, day)
         yield _write(world, today, yesterday)
         yesterday = today
-
-
-def _check_newcomer(plan: Plan) -> None:
-    if plan.newcomer:
-        robots.load(plan.newcomer)  # refuses a name that no family has
 
 
 def simulate_day(world: World, index: int) -> SimulatedDay:
@@ -112,8 +112,14 @@ def _draw(world: World, day: Day) -> _Draw:
     numbers = mix(np.uint64(day.index << 32) + shuffled, world.salt("click"))
     order = np.lexsort((numbers, clicks.time))
     clicks, numbers, family = clicks.take(order), numbers[order], family[order]
-    buying = np.array([0.0, *(getattr(robots.load(name), "CONVERSION", 0.0) for name in robots.families())])
-    bought = conversions(world, day, clicks, buying[family], numbers, world.generator("conversions", day.index))
+    bought = conversions(
+        world, day, 0, clicks.take(family == 0), 0.0, numbers[family == 0], world.generator("conversions", day.index)
+    )
+    # Each family that buys has a stream of its own: one that is away changes nobody else's purchases.
+    for code, name in enumerate(robots.families(), 1):
+        if chance := getattr(robots.load(name), "CONVERSION", 0.0):
+            rows, stream = family == code, world.generator(f"conversions of {name}", day.index)
+            bought += conversions(world, day, len(bought), clicks.take(rows), chance, numbers[rows], stream)
     return _Draw(day, clicks, numbers, family, bought)
 
 

@@ -19,6 +19,7 @@ from slidr.errors import SettingsError
 
 if TYPE_CHECKING:
     from slidr.simulate.days import SimulatedDay
+    from slidr.simulate.plan import Plan
 
 _HOURS = 24
 _UTC = pa.timestamp("us", "UTC")
@@ -89,6 +90,31 @@ def parse_fault(text: str) -> Fault:
     if not 1 <= len(numbers) <= len(fields) or not values or values[0] < 1:
         raise SettingsError(f"fault {text!r} is not written {':'.join((name, *fields))}; the day counts from 1")
     return KINDS[name](*values)
+
+
+def check_faults(plan: Plan, regions: Sequence[str]) -> None:
+    """Refuse faults that would hit nothing, for a log that was to be bad must not pass for a good one.
+
+    Raises:
+        SettingsError: a day, an hour, a share or a region that the plan's logs do not have.
+    """
+    for fault in plan.faults:
+        last = plan.days - (isinstance(fault, LateFeed) and plan.settle == 0)
+        allowed = [("day", fault.day, 1 <= fault.day <= last, f"1 to {last}")]
+        match fault:
+            case MissingPurchases():
+                left = _HOURS - fault.hour
+                allowed += [
+                    ("hour", fault.hour, 0 <= fault.hour < _HOURS, f"0 to {_HOURS - 1}"),
+                    ("hours", fault.hours, 1 <= fault.hours <= left, f"1 to {left}"),
+                ]
+            case ClockSkew():
+                allowed += [("region", fault.region, fault.region in regions, ", ".join(regions))]
+            case DuplicatedFeed() | LateFeed():
+                allowed += [("share", fault.share, 0 < fault.share <= 1, "0 to 1, without 0")]
+        for key, value, holds, known in allowed:
+            if not holds:
+                raise SettingsError(f"fault {fault}: {key} = {value!r} hits nothing in this plan; choose of {known}")
 
 
 def spoil(

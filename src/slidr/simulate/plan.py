@@ -11,7 +11,7 @@ from slidr.clock import DAY, SECOND
 from slidr.errors import SettingsError
 from slidr.simulate.faults import Fault
 
-VERSION = 2
+VERSION = 3
 """The simulator's version: another one draws other logs from the same plan and seed."""
 
 NEWCOMER_DAY = 7

@@ -70,18 +70,20 @@ class PurchaseColumns:
 def conversions(
     world: World,
     day: Day,
+    first: int,
     clicks: ClickColumns,
-    robots_buy: NDArray[np.float64],
+    robots_buy: float,
     numbers: NDArray[np.uint64],
     generator: np.random.Generator,
 ) -> PurchaseColumns:
-    """Draw the purchases that a day's clicks lead to, minutes to hours later, some on the next day.
+    """Draw the purchases that clicks of a day lead to, minutes to hours later, some on the next day.
 
     Args:
         world: the world.
         day: the day of the clicks.
-        clicks: the day's clicks, robots included.
-        robots_buy: chance that the click leads to a purchase although no person made it, float64[n].
+        first: purchases of the day that are numbered already.
+        clicks: clicks of the day, people's or one robot family's.
+        robots_buy: chance that a click leads to a purchase although no person made it.
         numbers: the number that each click's id is made of, uint64[n].
         generator: source of randomness.
     """
@@ -98,7 +100,7 @@ def conversions(
     # People are known by their account even where the click was not; a robot by what it clicked with.
     known = (human & people.account[person]) | (clicks.user[rows] != NOBODY)
     return PurchaseColumns(
-        number=_numbers(day, 0, len(rows)),
+        number=_numbers(day, first, len(rows)),
         time=clicks.time[rows] + MINUTE + delay.astype(np.int64),
         user=np.where(known, np.where(human, person, clicks.user[rows]), NOBODY),
         click=numbers[rows],

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from slidr.errors import SettingsError
-from slidr.simulate import HUMAN, World, build_world, people
+from slidr.simulate import HUMAN, World, build_world, people, simulate_day
 from slidr.simulate.columns import NOBODY, ClickColumns
 from slidr.simulate.plan import NEWCOMER_DAY, Plan
 from slidr.simulate.population import PEOPLE_SHARE
@@ -110,6 +110,17 @@ def test_a_family_that_is_away_changes_nothing_of_what_others_draw(name: str) ->
             draw = people.clicks if other == HUMAN else load(other).clicks
             both = [draw(one, one.plan.schedule[MONDAY], one.generator(other, MONDAY)) for one in (there, away)]
             assert _same(*both), other
+
+
+def test_a_family_that_is_away_changes_no_person_s_purchases() -> None:
+    """With and without a family, the same purchases are made at the same times, but for those of robots."""
+    plans = [Plan(clicks=90_000, newcomer=absent) for absent in ("", "botnet")]
+    there, away = (
+        simulate_day(build_world(plan, np.random.default_rng(1)), MONDAY + 1).purchases.to_pandas() for plan in plans
+    )
+    assert len(there) > 50
+    for column in ("time", "user", "value"):
+        assert there[column].equals(away[column]), column
 
 
 @each_family

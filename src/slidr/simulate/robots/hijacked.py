@@ -2,7 +2,8 @@
 
 A thief logs in from an address of his own and clicks a few times in some visits, at his own hours. The account's
 history is a person's: its purchases, its RFM score, its clicks from home. It comes in campaigns, and every day of one
-it uses other accounts, from other addresses, out of a long list that was stolen once. Small, because lists are bought.
+it uses other accounts, from other addresses, out of a long list that was stolen once; after three days all of
+them are addresses of homes, because data centres are noticed. Small, because lists are bought.
 """
 
 from __future__ import annotations
@@ -30,20 +31,22 @@ _CLICKS_PER_ACCOUNT = 14.0
 _CLICKS_PER_VISIT = 5.0
 _ACCOUNTS_PER_ADDRESS = 8
 _HOSTED_SHARE = 0.4
+_WARY_AFTER = 3
 _GAP = (12.0, 0.8)
 _TARGETS = 30
 
 
 def clicks(world: World, day: Day, generator: np.random.Generator) -> ClickColumns:
     """Draw the clicks that thieves make on a day."""
-    intensity, _ = attack(world, "hijacked", day)
+    intensity, age = attack(world, "hijacked", day)
     stolen = round(SHARE * day.clicks * intensity / _CLICKS_PER_ACCOUNT)
     owners = np.flatnonzero(world.people.account)
     account = generator.choice(owners, size=min(stolen, len(owners)), replace=False)
     places = max(1, len(account) // _ACCOUNTS_PER_ADDRESS)
     hosted = draw_addresses(world.addresses.hosting, places, 0.1, generator)
     proxied = world.addresses.homes[generator.integers(0, len(world.addresses.homes), places)]
-    address = np.where(generator.random(places) < _HOSTED_SHARE, hosted, proxied)
+    in_data_centres = _HOSTED_SHARE if age < _WARY_AFTER else 0.0
+    address = np.where(generator.random(places) < in_data_centres, hosted, proxied)
     place = generator.integers(0, places, len(account))
     device = np.full(len(account), DEVICES.index("desktop"), dtype=np.int8)
     agent = world.agents.draw(device, generator)

@@ -2,7 +2,7 @@
 
 Only the address ties its clicks together: a small set of machines, half in data centres and half behind addresses of
 homes (residential proxies), at work around the clock. User agents change with the session. It comes in campaigns, and
-every three days of one it moves to other addresses; its next campaign takes the same ones in turn.
+every three days of one it moves to new addresses.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ _DEVICE_SHARES = (0.7, 0.3, 0.0, 0.0)
 def clicks(world: World, day: Day, generator: np.random.Generator) -> ClickColumns:
     """Draw the clicks of a day's crawling machines."""
     intensity, age = attack(world, "rotating_crawler", day)
-    fleet = world.generator(f"rotating_crawler, addresses {age // _DAYS_ON_AN_ADDRESS}")
+    moved = day.index - age % _DAYS_ON_AN_ADDRESS
+    fleet = world.generator(f"rotating_crawler, moved on day {moved}")
     machines = max(1, round(SHARE * world.plan.daily_clicks / _CLICKS_PER_MACHINE))
     hosted = draw_addresses(world.addresses.hosting, machines, 0.1, fleet)
     proxied = world.addresses.homes[fleet.integers(0, len(world.addresses.homes), machines)]
