@@ -60,9 +60,7 @@ _GAP_MEMORY = 16
 """The running mean of the gaps weighs the newest at least one in this many."""
 AHEAD = 8
 """Clicks between asking for a cache line and using it."""
-Views: TypeAlias = tuple[
-    NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32], NDArray[np.int64]
-]
+Views: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64]]
 _STATE_EVICTED = 2  # the value of Soundness.STATE_EVICTED, which stands a module higher
 
 
@@ -244,7 +242,7 @@ def _bursts(words: NDArray[np.uint32], base: Whole, layout: NDArray[np.int64], r
 
 
 @kernel()
-def _null_row(layout: NDArray[np.int64], row: NDArray[np.float32]) -> None:
+def null_row(layout: NDArray[np.int64], row: NDArray[np.float32]) -> None:
     """Write the row's part for a click that has no such entity: no clicks, and a gap as of a first click."""
     at = BODY
     for _ in range(layout[WINDOWS] + layout[HALF_LIVES]):
@@ -279,7 +277,7 @@ def _renew(
 
 
 @kernel(inline=True)
-def _join(
+def join_click(
     state: State,
     views: Views,
     layout: NDArray[np.int64],
@@ -289,7 +287,7 @@ def _join(
 ) -> None:
     """Fold one click into the record that begins at word `base`, and write its row."""
     words, _tables, _cells, free, used = state
-    floats, longs, _index, _marks, _near = views
+    floats, longs = views
     times, keys, rows, soundness = batch
     row = rows[click]
     own_time, last = times[click], longs[base // 2]
@@ -320,7 +318,7 @@ def _join(
 @kernel(nogil=True)
 def fold_block(
     state: State,
-    views: Views,
+    views: tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32], NDArray[np.int64]],
     layout: NDArray[np.int64],
     batch: tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint8]],
     start: Whole,
@@ -355,9 +353,9 @@ def fold_block(
                 return click
             record = records[click & (AHEAD - 1)]
             if record < 0:
-                _null_row(layout, batch[2][click])
+                null_row(layout, batch[2][click])
             else:
-                _join(state, views, layout, batch, natural(record * stride), click)
+                join_click(state, (views[0], views[1]), layout, batch, natural(record * stride), click)
         near = step - AHEAD
         if start <= near < clicks:
             record = np.int64(-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, settings
@@ -14,8 +14,10 @@ from slidr.features.block import BlockState
 from slidr.features.catalogue import Burst, Clicks, Distinct, Gap, Velocity, check_catalogue
 from slidr.features.clicks import ClickBatch
 from slidr.features.distinct import TIER
-from slidr.features.layout import SKETCH_WORDS, compile_catalogue, sketches_at
+from slidr.features.layout import DOUBTFUL, SKETCH_WORDS, compile_catalogue, sketches_at
+from slidr.features.redis.entities import Entities
 from slidr.features.redis.values import Reader, pack_record
+from slidr.features.store import Soundness
 
 LAYOUT = compile_catalogue(
     check_catalogue(
@@ -26,8 +28,8 @@ LAYOUT = compile_catalogue(
     )
 )  # fmt: skip
 (BLOCK,) = LAYOUT.blocks
-READER = Reader(BLOCK, len(LAYOUT.names))
-KEY = np.array([5 << 40], np.uint64)
+READER = Reader(LAYOUT)
+KEY = 5 << 40
 NONE = np.zeros(0, np.int64)
 
 
@@ -44,9 +46,14 @@ def clicks_of(users: int, sessions: int, count: int, seed: int) -> ClickBatch:
 
 
 def chunk(clicks: ClickBatch, base: int) -> bytes:
-    """Return clicks as Redis appends them."""
-    head: np.ndarray[Any, np.dtype[np.uint32]] = np.array([base, 0, len(clicks)], np.uint32)
-    return head.tobytes() + READER.entries(clicks).tobytes()
+    """Return clicks of one ip as Redis appends them."""
+    (added,) = touched(clicks).chunks() if len(clicks) else (b"",)
+    return base.to_bytes(8, "little") * bool(added) + added
+
+
+def touched(clicks: ClickBatch) -> Entities:
+    """Return the entities of clicks."""
+    return Entities(READER.rows, clicks, 1)
 
 
 # Of inline values, a table and cells, each with each.
@@ -65,17 +72,14 @@ def test_a_packed_record_goes_on(users: int, sessions: int, split: float, seed: 
     begun = BlockState(BLOCK, 8)
     begun.fold(clicks.take(slice(0, at)), np.zeros((at, len(LAYOUT.names)), np.float32))
     packed = pack_record(begun, 0, at - 1) if at else b""
-    wanted = np.arange(at, 400)
-    read = READER.read(KEY, [packed + chunk(clicks.take(slice(at, 400)), at)], wanted, np.zeros(400 - at, np.int64))
+    rest = clicks.take(slice(at, 400))
+    reader = Reader(LAYOUT, weight=0.0)
+    read = reader.read(touched(rest), [packed + chunk(rest, at)], np.arange(at, 400))
     assert read.found.all()
     assert not len(read.damaged)
-    assert_same_bits(read.rows, expected[at:][:, READER.columns])
+    assert_same_bits(read.rows, expected[at:])
     # What the reader packs is what the block itself packs.
-    whole = READER.packed(0)
-    again = READER.read(KEY, [whole], NONE, NONE)
-    assert READER.packed(0) == whole
-    assert not len(again.damaged)
-    assert whole == READER.packed(0)
+    assert read.packed == {0: pack_record(state, 0, 399)}
 
 
 def test_every_tier_is_packed() -> None:
@@ -93,16 +97,32 @@ def test_every_tier_is_packed() -> None:
 def test_any_bytes_are_read(garbage: bytes) -> None:
     """Whatever a value holds, reading it raises nothing and leaves the others as they are."""
     clicks = clicks_of(3, 3, 20, 1)
-    keys = np.array([1 << 40, KEY[0], 2 << 40], np.uint64)
-    expected = READER.read(KEY, [chunk(clicks, 0)], np.arange(20), np.zeros(20, np.int64)).rows
-    read = READER.read(keys, [garbage, chunk(clicks, 0), garbage], np.arange(20), np.ones(20, np.int64))
-    assert read.found.all()
-    assert_same_bits(read.rows, expected)
+    expected = READER.read(touched(clicks), [chunk(clicks, 0)], np.arange(20)).rows
+    keys = np.repeat(clicks.keys, 3, axis=1)
+    keys[LAYOUT.keys.index(("ip",))] = np.tile(np.array([1 << 40, KEY, 2 << 40], np.uint64), 20)
+    three = touched(replace(clicks, times=np.repeat(clicks.times, 3), keys=keys))
+    read = READER.read(three, [garbage, chunk(clicks, 0), garbage], np.repeat(np.arange(20), 3))
+    assert read.found[0, 1::3].all()
+    assert_same_bits(read.rows[1::3], expected)
 
 
 def test_a_long_tail_is_heavy() -> None:
     """A tail that outweighs the record is to be packed, a short one is not, and no record at all needs a hundred."""
-    short, long = clicks_of(3, 3, 10, 1), clicks_of(3, 3, 60, 1)
-    read = READER.read(np.array([1, 2], np.uint64), [chunk(short, 0), chunk(long, 0)], NONE, NONE)
-    assert read.heavy.tolist() == [1]
-    assert long.times[-1] - long.times[0] > SECOND
+    for count, packed in ((10, False), (60, True)):
+        clicks = clicks_of(3, 3, count, 1)
+        read = READER.read(touched(clicks), [chunk(clicks, 0)], np.arange(count))
+        assert bool(read.packed) == packed
+
+
+def test_a_doubtful_record_stays_doubtful() -> None:
+    """A record of an entity that had been evicted marks its rows wherever it is read, as long as it did there."""
+    clicks = clicks_of(3, 3, 20, 1)
+    state = BlockState(BLOCK, 8)
+    state.fold(clicks.take(slice(0, 10)), np.zeros((10, len(LAYOUT.names)), np.float32))
+    state.words[DOUBTFUL] = clicks.times[15] // SECOND + 1
+    expected = np.zeros(10, np.uint8)
+    packed, rest = pack_record(state, 0, 9), clicks.take(slice(10, 20))
+    state.fold(rest, np.zeros((10, len(LAYOUT.names)), np.float32), expected)
+    assert set(expected.tolist()) == {Soundness.SOUND, Soundness.STATE_EVICTED}
+    read = READER.read(touched(rest), [packed + chunk(rest, 10)], np.arange(10, 20))
+    np.testing.assert_array_equal(read.soundness[0], expected)

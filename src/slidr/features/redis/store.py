@@ -21,7 +21,7 @@ from slidr.features.clicks import ClickBatch
 from slidr.features.fold import fold_click
 from slidr.features.layout import HORIZON, Layout
 from slidr.features.redis.agreement import Agreement, read_agreement
-from slidr.features.redis.call import Call, Terms, agree, agreement_key, digest, entity_key, function, without_twins
+from slidr.features.redis.call import Call, Terms, agree, agreement_key, digest, function, without_twins
 from slidr.features.redis.nodes import Command, Identity, Nodes
 from slidr.features.redis.values import Reader
 from slidr.features.slow import SlowTables, fill_slow
@@ -71,8 +71,8 @@ class RedisStore:
         self.fault = ""
         self.nodes = Nodes(urls, partitions, timeout)
         self.nodes.connect()
-        self._readers = tuple(Reader(block, len(layout.names)) for block in layout.blocks)
-        self._horizons = np.array([block.layout[HORIZON] for block in layout.blocks], np.int64)
+        self._reader = Reader(layout)
+        self._warm = np.zeros(len(layout.blocks), np.int64)
         # At least two horizons, as event time and the server's may differ; every touch begins it anew.
         self._expiry = 2 * layout.horizon // 1000
         self._epoch = ""
@@ -97,7 +97,7 @@ class RedisStore:
             np.zeros((count, len(self.layout.names)), np.float32),
             np.full(count, -1, np.int64),
             np.zeros(count, np.bool_),
-            np.zeros((len(self._readers), count), np.uint8),
+            np.zeros((len(self.layout.blocks), count), np.uint8),
         )
         for places in without_twins(clicks.ids):
             self._fold(clicks, places, folded)
@@ -114,7 +114,7 @@ class RedisStore:
 
     def _fold(self, clicks: ClickBatch, places: NDArray[np.int64], folded: Folded) -> None:
         """Fold clicks of which none has the click_id of another."""
-        call = self._call(clicks.take(places))
+        call = self._call(clicks if len(places) == len(clicks) else clicks.take(places))
         for _ in range(_ATTEMPTS):
             try:
                 if not self._agree(call):
@@ -137,7 +137,7 @@ class RedisStore:
         self._finish(call, places, folded)
 
     def _call(self, batch: ClickBatch) -> Call:
-        return Call(batch, self._readers, self.partitions, self._epoch)
+        return Call(batch, self.layout.blocks, self._reader.rows, self.partitions, self._epoch)
 
     def _put_off(self, call: Call) -> None:
         """Keep a call that claimed its clicks and could not add them: sent again, they are repeats to all others."""
@@ -303,30 +303,21 @@ class RedisStore:
 
     def _finish(self, call: Call, places: NDArray[np.int64], folded: Folded) -> None:
         """Fold what the entities hold, write the rows, and note whose record should be packed again."""
+        read = self._reader.read(call.entities, call.values, call.sequences)
         folded.sequences[places] = call.sequences
-        sequences = call.sequences
-        for number, (entities, values) in enumerate(zip(call.entities, call.values, strict=True)):
-            reader = entities.reader
-            read = reader.read(entities.keys, values, sequences, entities.of)
-            folded.rows[places[:, None], reader.columns] = read.rows
-            known = read.found & (sequences >= 0)
-            soundness = np.where(known, np.uint8(Soundness.SOUND), np.uint8(Soundness.STORE_UNAVAILABLE))
-            if len(read.damaged):
-                key = int(entities.keys[read.damaged[0]])
-                self.fault = f"redis holds a damaged value of entity {key:016x} in block {reader.block.key}"
-                soundness[np.isin(entities.of, read.damaged)] = Soundness.STATE_COLD
-            blocks = [agreed.blocks[reader.block.key] for agreed in self._agreed if agreed is not None]
-            since = max(blocks, default=0)
-            if since:
-                young = call.batch.times < since + self._horizons[number]
-                soundness[young & (soundness == Soundness.SOUND)] = Soundness.STATE_COLD
-            folded.soundness[number, places] = soundness
-            keys = entities.keys[read.heavy].tolist()
-            homes = entities.partitions[read.heavy].tolist()
-            for entity, key, home in zip(read.heavy.tolist(), keys, homes, strict=True):
-                value = values[entity]
-                name = f"{entity_key(home, self._epoch, reader.block.key)}{key:016x}"
-                self._heavy[home][name] = (len(value), digest(value), reader.packed(entity))
+        folded.rows[places] = read.rows
+        soundness, times = read.soundness, call.batch.times
+        soundness[~read.found | (call.sequences < 0)] = Soundness.STORE_UNAVAILABLE
+        if len(read.damaged):
+            self.fault = f"redis holds a damaged value of entity {call.names[read.damaged[0]]}"
+            soundness[np.isin(call.entities.of, read.damaged)] = Soundness.STATE_COLD
+        if self._warm.any():
+            soundness[(times < self._warm[:, None]) & (soundness == Soundness.SOUND)] = Soundness.STATE_COLD
+        folded.soundness[:, places] = soundness
+        for entity, packed in read.packed.items():
+            value = call.values[entity]
+            home = int(call.entities.homes[entity])
+            self._heavy[home][call.names[entity]] = (len(value), digest(value), packed)
 
     def _agree(self, call: Call) -> bool:
         """Make sure of the agreement on every partition; False where the state of any is lost or was never there.
@@ -375,8 +366,17 @@ class RedisStore:
             if text == held or self._whole_answer(partition, agree(partition, agreed, wanted)) == text:
                 self._agreed[partition], self._expected[partition] = wanted, text
                 self._served[partition] = identity
+                self._warm = self._warm_from()
                 return True
         raise StoreError(f"the processes that share partition {partition} of redis do not agree on its blocks")
+
+    def _warm_from(self) -> NDArray[np.int64]:
+        """Return the time of the clicks from which each block is as old as its horizon; 0 where it always was."""
+        agreed = [one.blocks for one in self._agreed if one is not None]
+        since = [max((blocks[block.key] for blocks in agreed), default=0) for block in self.layout.blocks]
+        return np.array(
+            [s and s + block.layout[HORIZON] for s, block in zip(since, self.layout.blocks, strict=True)], np.int64
+        )
 
     def _whole_answer(self, partition: int, command: Command) -> Any:
         answer = self.nodes.run({partition: [command]})[partition]
@@ -396,5 +396,5 @@ class RedisStore:
             run = identity.run
             self.failovers += 1
         # A block that this process does not add to falls behind; one that nobody added to starts now.
-        blocks = {reader.block.key: held.blocks.get(reader.block.key, max(newest, 1)) for reader in self._readers}
+        blocks = {block.key: held.blocks.get(block.key, max(newest, 1)) for block in self.layout.blocks}
         return Agreement(held.epoch, run, held.partitions, held.secret, blocks)
