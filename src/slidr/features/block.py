@@ -26,6 +26,7 @@ from slidr.features.evicted import leave_mark, make_marks
 from slidr.features.fold import AHEAD, find, fold_block
 from slidr.features.kernel import kernel
 from slidr.features.layout import HORIZON, SKETCH_WORDS, SKETCHES, STRIDE, Block, sketches_at
+from slidr.features.memory import Records
 from slidr.features.prefetch import natural, prefetch
 
 MOST_ENTITIES = 10_000_000
@@ -103,7 +104,7 @@ class BlockState:
         self._horizon = int(block.layout[HORIZON])
         room = min(max(entities, 1), self.most)
         self.used = np.zeros(USED, np.int64)
-        self.words = np.zeros(room * self._stride, np.uint32)
+        self._records = Records(room * self._stride)
         self.index = np.zeros(2 * _power_of_two(2 * room), np.int64)
         pooled = 64 if self._sketches else 0
         self.tables = np.zeros(pooled * TABLE_WORDS, np.uint32)
@@ -111,8 +112,11 @@ class BlockState:
         self.free = np.zeros((2, pooled), np.int32)
         self.marks = np.zeros(0, np.uint32)
         self._near = np.zeros(AHEAD, np.int64)
-        self._viewed = self.words
-        self._floats, self._longs = self.words.view(np.float32), self.words.view(np.int64)
+
+    @property
+    def words(self) -> NDArray[np.uint32]:
+        """The records, one behind the other; another array once they have grown."""
+        return self._records.words
 
     @property
     def bytes(self) -> int:
@@ -141,12 +145,14 @@ class BlockState:
             soundness = np.zeros(len(clicks), np.uint8)
         batch, done = (clicks.times, clicks.keys, rows, soundness), 0
         while True:
-            if self._viewed is not self.words:
-                self._viewed = self.words
-                self._floats, self._longs = self.words.view(np.float32), self.words.view(np.int64)
-            state = (self.words, self.tables, self.cells, self.free, self.used)
-            views = (self._floats, self._longs, self.index, self.marks, self._near)
-            done = fold_block(state, views, self.block.layout, batch, done)
+            # No name may hold the records when they grow.
+            done = fold_block(
+                (self.words, self.tables, self.cells, self.free, self.used),
+                (self._records.floats, self._records.longs, self.index, self.marks, self._near),
+                self.block.layout,
+                batch,
+                done,
+            )
             if done == len(clicks):
                 break
             if not self._grow_pools():
@@ -165,14 +171,13 @@ class BlockState:
         if 4 * int(np.count_nonzero(newest < since)) > room:
             self.evict(since)
         elif room < self.most:
+            del newest
             self._grow(min(_power_of_two(room + 1), self.most))
         else:
             self._evict_oldest(newest, max(self.most // 8, 1))
 
     def _grow(self, room: int) -> None:
-        words = np.zeros(room * self._stride, np.uint32)
-        words[: len(self.words)] = self.words
-        self.words = words
+        self._records.grow(room * self._stride)
         if 3 * room > len(self.index):
             index = np.zeros(2 * _power_of_two(3 * room // 2), np.int64)
             _reindex(self.index, index)
@@ -195,11 +200,11 @@ class BlockState:
     def _drop(self, gone: NDArray[np.bool_], marks: NDArray[np.uint32]) -> None:
         state = (self.words, self.tables, self.cells, self.free, self.used)
         keys = np.empty(int(self.used[LIVE]), np.int64)
-        _compact(state, self.words.view(np.int64), self.index, self.block.layout, gone, marks, keys)
+        _compact(state, self._records.longs, self.index, self.block.layout, gone, marks, keys)
 
     def _newest(self) -> NDArray[np.int64]:
         """Return the time of each record's newest click."""
-        return self.words.view(np.int64)[:: self._stride // 2][: self.used[LIVE]]
+        return self._records.longs[:: self._stride // 2][: self.used[LIVE]]
 
     def _grow_pools(self) -> bool:
         """Double the pools that may not do for one click more; returns whether there were any."""
@@ -233,7 +238,10 @@ class BlockState:
 
     def restore(self, arrays: dict[str, NDArray[np.generic]]) -> None:
         """Take over arrays that `arrays` returned."""
-        for name in ("words", "index", "tables", "cells", "free", "used", "marks"):
+        words = arrays["words"]
+        self._records = Records(len(words))
+        self.words[:] = words
+        for name in ("index", "tables", "cells", "free", "used", "marks"):
             setattr(self, name, np.array(arrays[name]))
         self._grow(max(min(int(self.used[ROOM]), self.most), int(self.used[LIVE]), 1))
         if self.used[LIVE] > self.most:

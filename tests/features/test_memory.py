@@ -1,0 +1,27 @@
+"""Memory of records: growing keeps what is there, moves nothing, and never pulls memory from under a reader."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slidr.features.memory import Records
+
+lengths = st.integers(0, 5000).map(lambda half: 2 * half)
+
+
+@given(first=lengths, more=lengths, held=st.booleans())
+def test_growing_keeps_the_words_and_appends_zeros(*, first: int, more: int, held: bool) -> None:
+    """Words stay what they were whether or not somebody holds them, the rest is zero, and the views show the same."""
+    records = Records(first)
+    records.words[:] = np.arange(1, first + 1)
+    before = records.words[:] if held else None
+    records.grow(first + more)
+    np.testing.assert_array_equal(records.words, np.append(np.arange(1, first + 1), np.zeros(more)))
+    if first:
+        records.floats[0] = 1.0
+        assert records.words[0] == np.float32(1.0).view(np.uint32)
+    assert len(records.longs) == (first + more) // 2
+    if before is not None:
+        np.testing.assert_array_equal(before, np.arange(1, first + 1))
