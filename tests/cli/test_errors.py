@@ -181,3 +181,10 @@ def test_what_click_refuses(slidr: Run, arguments: tuple[str, ...]) -> None:
 def test_too_few_clicks_to_simulate(slidr: Run, tmp_path: Path) -> None:
     """A size below the simulator's limit is refused with the limit."""
     assert_refused(slidr("simulate", tmp_path, "--clicks", 10), "clicks = 10 is below its limit of 4500")
+
+
+def test_a_simulation_of_what_is_not_known(slidr: Run, tmp_path: Path) -> None:
+    """A newcomer that is no family, and a fault that is none or hits nothing, are refused with what there is."""
+    assert_refused(slidr("simulate", tmp_path, "--newcomer", "botnets"), "did you mean 'botnet'")
+    assert_refused(slidr("simulate", tmp_path, "--fault", "flood:1"), "write one of missing_purchases")
+    assert_refused(slidr("simulate", tmp_path, "--fault", "late_feed:10"), "day = 10 hits nothing in this plan")

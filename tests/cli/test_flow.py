@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from tests.cli.conftest import Run
 from tests.demo.test_loop import settle
@@ -47,6 +48,17 @@ def test_simulate_writes_logs(slidr: Run, tmp_path: Path) -> None:
     slidr("simulate", tmp_path / "b", "--clicks", 4500, "--seed", 5)
     for path in (tmp_path / "a").rglob("*.parquet"):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+
+
+def test_simulate_writes_faults(slidr: Run, tmp_path: Path) -> None:
+    """A fault changes the logs and not their truth, and a newcomer keeps a family out of the first days."""
+    at = ("--clicks", 4500, "--seed", 5, "--newcomer", "botnet", "--json")
+    good = slidr("simulate", tmp_path / "a", *at).document
+    bad = slidr("simulate", tmp_path / "b", *at, "--fault", "duplicated_feed:2:0.5").document
+    assert bad["clicks"] > good["clicks"]
+    assert bad["truth"] == good["truth"]
+    first = pq.read_table(tmp_path / "a" / "truth" / "2026-03-02.parquet")
+    assert "botnet" not in first["family"].to_pylist()
 
 
 def test_the_stages_one_by_one(slidr: Run, project: Path, learned: Learned) -> None:

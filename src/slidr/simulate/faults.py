@@ -100,7 +100,7 @@ def check_faults(plan: Plan, regions: Sequence[str]) -> None:
     """
     for fault in plan.faults:
         last = plan.days - (isinstance(fault, LateFeed) and plan.settle == 0)
-        allowed = [("day", fault.day, 1 <= fault.day <= last, f"1 to {last}")]
+        allowed: list[tuple[str, float | str, bool, str]] = [("day", fault.day, 1 <= fault.day <= last, f"1 to {last}")]
         match fault:
             case MissingPurchases():
                 left = _HOURS - fault.hour
