@@ -2,7 +2,7 @@
 -- The library that slidr loads into Redis. Redis keeps records and clicks; it computes nothing of a feature.
 --
 -- An entity's value is a run of chunks, all numbers little-endian:
---     where the entity was ever folded: through (int64), 0xFFFFFFFF (uint32), length (uint32), packed record
+--     where the entity was ever folded: through (int64), 0xFFFFFFFF (uint32), length (uint32), packed record (see values.py)
 --     for each call that appended clicks: base (int64), count (uint32), and for each click
 --         offset (uint32; base + offset is the click's sequence), time (int64, us), a uint32 for each counted column
 -- `through` is the highest sequence folded into the record. A click's claim is the text "sequence time token".

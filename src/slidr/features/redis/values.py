@@ -39,13 +39,13 @@ _MOST_PACKED = 64
 """Records packed at one read, about; others wait until they are read again."""
 _NONSENSE = bytes(4)
 """A value that is damaged, in place of one whose length is not of whole words."""
-Values: TypeAlias = tuple[NDArray[np.uint32], NDArray[np.uint16], NDArray[np.int64], NDArray[np.int64]]
-"""Words of all values, the same as halves, where each begins, sequences wanted."""
+Values: TypeAlias = tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]
+"""Words of all values, where each begins, sequences wanted."""
 Batch: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint8]]
 """A click's time, key matrix, row and soundness, by the place in the call; the last place is for clicks not wanted."""
 
-Record: TypeAlias = tuple[State, Views]
-"""A state with room for one record, and the views of it."""
+Record: TypeAlias = tuple[State, Views, NDArray[np.uint32], NDArray[np.uint16]]
+"""A state with room for one record, the views of it, room for the words of a packed one, and those as halves."""
 
 
 class Read(NamedTuple):
@@ -97,22 +97,56 @@ def _makes_sense(data: NDArray[np.uint32], at: Whole, end: Whole, entry: Whole) 
     return bool(at == end)
 
 
+@kernel(inline=True)
+def _expand(data: NDArray[np.uint32], at: Whole, whole: NDArray[np.uint32]) -> None:
+    """Write the words of a record that `_squeeze` left out zeros of."""
+    length: Whole = min(np.int64(data[at]), len(whole))
+    marks = at + 1
+    at = marks + (length + 31) // 32
+    for first in range(0, length, 32):
+        marked = data[marks + first // 32]
+        for word in range(first, min(first + 32, length)):
+            whole[word] = np.uint32(0)
+            if marked & np.uint32(1):
+                whole[word] = data[at]
+                at += 1
+            marked >>= np.uint32(1)
+
+
+@kernel(inline=True)
+def _squeeze(whole: NDArray[np.uint32], length: Whole, packed: NDArray[np.uint32], at: Whole) -> Whole:
+    """Write how many words there are, a bit for each that is not zero, and those; most are zero. Returns the end."""
+    packed[at] = np.uint32(length)
+    marks = at + 1
+    at = marks + (length + 31) // 32
+    for first in range(0, length, 32):
+        marked = np.uint32(0)
+        for word in range(first, min(first + 32, length)):
+            if whole[word] != 0:
+                marked |= np.uint32(1) << np.uint32(word - first)
+                packed[at] = whole[word]
+                at += 1
+        packed[marks + first // 32] = marked
+    return at
+
+
 @kernel()
-def _load(values: Values, at: Whole, state: State, layout: NDArray[np.int64]) -> None:
+def _load(data: NDArray[np.uint32], at: Whole, record: Record, layout: NDArray[np.int64]) -> None:
     """Load a packed record into the state, as its only one."""
-    data, halves = values[0], values[1]
+    state, _views, whole, halves = record
     words, tables, cells, _free, used = state
+    _expand(data, at, whole)
     used[:] = 0
     sketches = sketches_at(layout)
     body = sketches + SKETCH_WORDS * layout[SKETCHES]
     for word in range(body):
-        words[word] = data[at + word]
-    at += body
+        words[word] = whole[word]
+    at = body
     for place in range(sketches, body, SKETCH_WORDS):
         if words[place + TIER] == 1:
             table = used[TABLES] * TABLE_WORDS
             for word in range(TABLE_WORDS):
-                tables[table + word] = data[at + word]
+                tables[table + word] = whole[at + word]
             words[place + SLOT] = np.uint32(used[TABLES])
             used[TABLES] += 1
             at += TABLE_WORDS
@@ -126,35 +160,42 @@ def _load(values: Values, at: Whole, state: State, layout: NDArray[np.int64]) ->
 
 
 @kernel()
-def _pack(state: State, place: Whole, layout: NDArray[np.int64], through: Whole, packed: NDArray[np.uint32]) -> Whole:
-    """Write a record as a chunk: head, record, what its distinct counts point to, checksum; returns the words written.
+def _pack(
+    state: State,
+    place: Whole,
+    layout: NDArray[np.int64],
+    through: Whole,
+    whole: NDArray[np.uint32],
+    packed: NDArray[np.uint32],
+) -> Whole:
+    """Write a record as a chunk: head, record with its tables and cells, checksum; returns the words written.
 
-    `place` is the record's first word, `through` the highest sequence folded into it.
+    `place` is the record's first word, `through` the highest sequence folded into it, `whole` room for its words.
     """
     words, tables, cells = state[0], state[1], state[2]
     sketches = sketches_at(layout)
-    body = sketches + SKETCH_WORDS * layout[SKETCHES]
-    for word in range(body):
-        packed[_RECORD_HEAD + word] = words[place + word]
-    at = _RECORD_HEAD + body
-    for sketch in range(sketches, body, SKETCH_WORDS):
-        tier, slot = words[place + sketch + TIER], np.int64(words[place + sketch + SLOT])
+    at = sketches + SKETCH_WORDS * layout[SKETCHES]
+    for word in range(at):
+        whole[word] = words[place + word]
+    for sketch in range(sketches, at, SKETCH_WORDS):
+        tier, slot = whole[sketch + TIER], np.int64(whole[sketch + SLOT])
         if tier > 0:
             # Slots are of one state; in another one they would only say where this one had its own.
-            packed[_RECORD_HEAD + sketch + SLOT] = np.uint32(0)
+            whole[sketch + SLOT] = np.uint32(0)
         if tier == 1:
             for word in range(TABLE_WORDS):
-                packed[at + word] = tables[slot * TABLE_WORDS + word]
+                whole[at + word] = tables[slot * TABLE_WORDS + word]
             at += TABLE_WORDS
         elif tier == 2:
             for pair in range(DENSE_WORDS // 2):
                 cell = slot * DENSE_WORDS + 2 * pair
-                packed[at + pair] = np.uint32(cells[cell]) | (np.uint32(cells[cell + 1]) << np.uint32(16))
+                whole[at + pair] = np.uint32(cells[cell]) | (np.uint32(cells[cell + 1]) << np.uint32(16))
             at += DENSE_WORDS // 2
-    packed[at] = _checksum(packed, _RECORD_HEAD, at)
+    end = _squeeze(whole, at, packed, _RECORD_HEAD)
+    packed[end] = _checksum(packed, _RECORD_HEAD, end)
     packed[0], packed[1] = np.uint32(through & 0xFFFFFFFF), np.uint32(through >> 32)
-    packed[2], packed[3] = np.uint32(_FOLDED), np.uint32(4 * (at + 1 - _RECORD_HEAD))
-    return at + 1
+    packed[2], packed[3] = np.uint32(_FOLDED), np.uint32(4 * (end + 1 - _RECORD_HEAD))
+    return end + 1
 
 
 @kernel(inline=True)
@@ -181,7 +222,7 @@ def _fold(
 
     Returns the highest sequence in the value, the words of clicks behind its record, and those of the record.
     """
-    data, _halves, starts, sequences = values
+    data, starts, sequences = values
     at, end = starts[entity], starts[entity + 1]
     through, tail, length = np.int64(-1), end - at, np.int64(0)
     first = np.int64(1 << 62)
@@ -194,7 +235,7 @@ def _fold(
         at += HEAD
         if count == _FOLDED:
             through, length = max(through, base), np.int64(data[at]) // 4
-            _load(values, at + 1, record[0], layout[0])
+            _load(data, at + 1, record, layout[0])
             at += 1 + length
             tail = end - at
             continue
@@ -237,7 +278,7 @@ def _read(
         out: (found, damaged, room for packed records, where that of each entity ends).
         weight: how often its record the clicks of a value have to weigh to be packed into it.
     """
-    data, _halves, starts, sequences = values
+    data, starts, sequences = values
     firsts, of = groups[0], groups[3]
     times, keys, rows, soundness = batch
     found, damaged, packed, ends = out
@@ -258,14 +299,14 @@ def _read(
             through, tail, length = _fold(values, groups, entity, record, (layout, counted), own, found[block])
             heavy = tail > 0 and tail >= weight * max(length, _LEAST_TAIL)
             if heavy and ends[entity] + _most_words(layout) <= len(packed):
-                ends[entity + 1] += _pack(record[0], 0, layout, through, packed[ends[entity] :])
+                ends[entity + 1] += _pack(record[0], 0, layout, through, record[2], packed[ends[entity] :])
 
 
 @kernel()
 def _most_words(layout: NDArray[np.int64]) -> Whole:
     """Return the words of the largest chunk that a packed record makes."""
-    pools = max(TABLE_WORDS, DENSE_WORDS // 2)
-    return _RECORD_HEAD + sketches_at(layout) + layout[SKETCHES] * (SKETCH_WORDS + pools) + 1
+    whole = sketches_at(layout) + layout[SKETCHES] * (SKETCH_WORDS + max(TABLE_WORDS, DENSE_WORDS // 2))
+    return _RECORD_HEAD + 1 + (whole + 31) // 32 + whole + 1
 
 
 def pack_record(state: BlockState, record: int, through: int) -> bytes:
@@ -277,9 +318,9 @@ def pack_record(state: BlockState, record: int, through: int) -> bytes:
         through: the highest sequence folded into it.
     """
     layout = state.block.layout
-    packed = np.empty(_most_words(layout), np.uint32)
+    whole, packed = np.empty((2, _most_words(layout)), np.uint32)
     arrays = (state.words, state.tables, state.cells, state.free, state.used)
-    length = _pack(arrays, record * int(layout[STRIDE]), layout, through, packed)
+    length = _pack(arrays, record * int(layout[STRIDE]), layout, through, whole, packed)
     return packed[:length].tobytes()
 
 
@@ -304,11 +345,15 @@ class Reader:
         slots = self.rows.counted.shape[1] + 1
         words = np.zeros(max((int(shape[STRIDE]) for shape in shapes), default=0), np.uint32)
         pools = np.zeros(slots * TABLE_WORDS, np.uint32), np.zeros(slots * DENSE_WORDS, np.uint16)
+        most = max((_most_words(shape) for shape in shapes), default=0)
+        whole = np.zeros(most, np.uint32)
         self._record: Record = (
             (words, *pools, np.zeros((2, slots), np.int32), np.zeros(USED, np.int64)),
             (words.view(np.float32), words.view(np.int64)),
+            whole,
+            whole.view(np.uint16),
         )
-        self._packed = np.empty(_MOST_PACKED * max((_most_words(shape) for shape in shapes), default=0), np.uint32)
+        self._packed = np.empty(_MOST_PACKED * most, np.uint32)
 
     def read(self, entities: Entities, values: Sequence[bytes], sequences: NDArray[np.int64]) -> Read:
         """Fold the clicks of values and return the rows of those wanted.
@@ -331,7 +376,7 @@ class Reader:
         found = np.zeros((blocks, clicks + 1), np.bool_)
         damaged, ends = np.zeros(len(values), np.bool_), np.zeros(len(values) + 1, np.int64)
         batch = np.empty(clicks + 1, np.int64), np.zeros((self._height, clicks + 1), np.uint64), rows, soundness
-        held, out = (data, data.view(np.uint16), starts, sequences), (found, damaged, self._packed, ends)
+        held, out = (data, starts, sequences), (found, damaged, self._packed, ends)
         _read(held, entities.groups, self._record, self._layouts, batch, out, self._weight)
         packed = {
             entity: self._packed[ends[entity] : ends[entity + 1]].tobytes()
