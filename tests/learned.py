@@ -28,8 +28,7 @@ DOCUMENT: dict[str, dict[str, Any]] = {
     "clicks": {"path": "logs/clicks"},
     "purchases": {"path": "logs/purchases"},
     "model": {"widths": [16]},
-    "calibration": {"fpr_budget": 0.05},
-    "slices": {"minimum_purchases": 20},
+    "calibration": {"fpr_budget": 0.05, "certificate": "off"},
 }
 """A small network, and a budget that the few purchases of a small log can show."""
 

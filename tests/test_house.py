@@ -29,6 +29,7 @@ EXTENSIONS = {
     "slidr.rules": ("prepare",),
     "slidr.labels.rules": ("human",),
     "slidr.model.networks": ("fit",),
+    "slidr.calibration.methods": ("fit",),
 }
 
 

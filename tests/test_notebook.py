@@ -34,7 +34,7 @@ from slidr.labels import mature
 from slidr.model.weights import sample_weights
 from slidr.tables import Verdict
 
-OPTIONS: dict[str, Any] = {"minimum_purchases": 20, "fpr_budget": 0.05}
+OPTIONS: dict[str, Any] = {"fpr_budget": 0.05}
 LIBRARIES: dict[str, tuple[type, Callable[[pa.Table], Any]]] = {
     "arrow": (pa.Table, lambda table: table),
     "polars": (pl.DataFrame, pl.DataFrame),

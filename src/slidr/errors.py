@@ -10,6 +10,7 @@
     ├── LabelError         labels that cannot be made: no purchases, or none mature
     ├── TrainingError      a network that cannot be fitted
     ├── CalibrationError   thresholds that cannot be set
+    │   ├── CertificateError        too few purchasers for a certificate (`needed`)
     │   └── InfeasibleBudgetError   no thresholds keep the budget (`least_feasible`)
     ├── BundleError        a bundle that does not load exactly
     ├── RegistryError      a registry that cannot be read or written
@@ -73,6 +74,20 @@ class TrainingError(SlidrError):
 
 class CalibrationError(SlidrError):
     """Thresholds cannot be set from these scores."""
+
+
+class CertificateError(CalibrationError):
+    """Too few people bought for a certificate of the false-positive budget.
+
+    Attributes:
+        needed: how many purchasers it takes.
+        purchasers: how many there are.
+    """
+
+    def __init__(self, message: str, *, needed: int, purchasers: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+        self.purchasers = purchasers
 
 
 class InfeasibleBudgetError(CalibrationError):

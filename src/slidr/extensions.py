@@ -1,4 +1,4 @@
-"""Extensions: a package whose every module is one source, one network, one list rule or one robot family."""
+"""Extensions: a package whose every module is one source, network, list rule, robot family or calibration method."""
 
 from __future__ import annotations
 

@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 
 from slidr import extensions
 from slidr.bundle import Bundle, Contract, Parts, write_bundle
+from slidr.calibration.calibrate import calibrate as calibrate_sample
 from slidr.clock import Clock, SystemClock
 from slidr.daily.batch import decide_table, decisions_table
-from slidr.daily.parts import slice_sample
+from slidr.daily.parts import numbers, slice_sample
 from slidr.decide import Decider, check_serves
 from slidr.errors import CalibrationError, LabelError, SettingsError, TableError, nearest
 from slidr.features.backfill import backfill as backfill_table
@@ -47,7 +48,7 @@ from slidr.model.scorer import Scorer
 from slidr.model.training import TrainingSet
 from slidr.model.weights import sample_weights
 from slidr.settings import FeaturesSettings, Settings, parse_settings
-from slidr.tables import CLICKS, DECISIONS, FEATURES, LABELS, PURCHASES, LabelReason, Table, Threshold
+from slidr.tables import CLICKS, DECISIONS, FEATURES, LABELS, PURCHASES, Table, Threshold
 
 NO_SECRET = bytes(16)
 """The key of a notebook's hashes: no secret. A service has a key of its own, made at its first run."""
@@ -202,13 +203,13 @@ def calibrate(
         labels: a LABELS table that holds the clicks of the rows.
         clicks: a CLICKS table that holds them.
         slices: columns of the clicks that slice the traffic, coarse to fine.
-        options: keys of the settings' section [calibration], such as fpr_budget=0.01; and minimum_purchases.
+        options: keys of the settings' section [calibration], such as fpr_budget=0.01; certificate is
+            "off" unless it is given.
 
     Raises:
         CalibrationError: no ripe labels, no purchases, or no thresholds keep the budget.
     """
-    minimum = options.pop("minimum_purchases", Settings().slices.minimum_purchases)
-    settings = parse_settings({"calibration": options}).calibration
+    settings = parse_settings({"calibration": {"certificate": "off"} | options}).calibration
     table = _arrow(rows, FEATURES)
     found = _matched(labels, table, LABELS)
     ripe = pa.array(mature(found))
@@ -220,12 +221,8 @@ def calibrate(
         )
     made = _matched(clicks, table, CLICKS)
     scores = Scorer(network.graph).score(feature_rows(table, tuple(feature.name for feature in network.catalogue)))
-    purchased: NDArray[np.bool_] = pc.equal(found["reason"], LabelReason.PURCHASE.value).to_numpy()
-    sample = slice_sample(made, scores, purchased, tuple(slices), settings.busy_clicks)
-    thresholds: tuple[Threshold, ...] = extensions.load("slidr.calibration", settings.method).calibrate(
-        sample, settings, minimum
-    )
-    return thresholds
+    sample = slice_sample(made, scores, numbers(found["purchaser"]), tuple(slices), settings.busy_clicks)
+    return calibrate_sample(sample, settings, generator=np.random.default_rng(Settings().model.seed)).thresholds
 
 
 def _matched(table: Any, rows: pa.Table, kind: Table) -> pa.Table:

@@ -71,9 +71,6 @@ class SlicesSettings(Section, frozen=True):
     columns: Annotated[
         tuple[str, ...], Meta(description="columns of the clicks, coarse to fine; each adds a level to the slices")
     ] = ("device", "logged_in")
-    minimum_purchases: Annotated[
-        int, Meta(ge=1, description="purchasing clicks below which a slice borrows its parent's threshold")
-    ] = 500
 
 
 class FeaturesSettings(Section, frozen=True):
@@ -124,13 +121,34 @@ class CalibrationSettings(Section, frozen=True):
     """How thresholds are set."""
 
     method: Annotated[
-        Literal["knee", "slices"], Meta(description="'knee': one threshold; 'slices': the slice program")
-    ] = "slices"
+        Literal["knee", "one_threshold", "quadratic", "envelope", "neyman_pearson", "human_weighted"],
+        Meta(description="how clicks are ranked; docs/calibration.md compares them"),
+    ] = "neyman_pearson"
     fpr_budget: Annotated[Share, Meta(description="share of purchasing clicks that may be marked robotic")] = 0.005
-    fit_to_fpr: Annotated[Share, Meta(description="the quadratic curves are fitted up to this FPR")] = 0.05
+    certificate: Annotated[
+        Literal["required", "optional", "off"],
+        Meta(
+            description="'required': no thresholds without a certificate of the budget; 'optional': uncertified where"
+            " too few people bought; 'off': the budget is kept on the calibration's own clicks alone"
+        ),
+    ] = "required"
+    risk: Annotated[Share, Meta(description="chance that a certificate promises too much")] = 0.05
+    fit_to_fpr: Annotated[Share, Meta(description="the curves of 'quadratic' are fitted up to this FPR")] = 0.05
+    minimum_purchases: Annotated[
+        int, Meta(ge=1, description="purchasing clicks below which 'quadratic' gives a slice its parent's curve")
+    ] = 500
     minimum_coverage: Annotated[
         float, Meta(ge=0, lt=1, description="share of clicks in busy sessions that every slice must mark")
     ] = 0.0
+    most_ivr_change: Annotated[
+        float, Meta(gt=0, le=1, description="most that a slice's IVR may differ from the champion's; 1: any")
+    ] = 1.0
+    most_fpr_change: Annotated[
+        float, Meta(gt=0, le=1, description="most that a slice's FPR may differ from the champion's; 1: any")
+    ] = 1.0
+    most_flips: Annotated[
+        float, Meta(gt=0, le=1, description="share of a slice's clicks that may be decided otherwise; 1: any")
+    ] = 1.0
     busy_clicks: Annotated[int, Meta(ge=1, description="a session with more clicks than this in an hour is busy")] = 50
 
 

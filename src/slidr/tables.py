@@ -218,11 +218,11 @@ SCORES = Table(
 
 THRESHOLDS = Table(
     "thresholds",
-    1,
+    2,
     (
         Column("slice", "string", "", "path of the slice; 'all' is the root"),
         Column("threshold", "float32", "score", "a click is invalid if and only if its score is greater"),
-        Column("ivr", "float64", "share", "expected share of clicks marked robotic"),
+        Column("ivr", "float64", "share", "expected share of clicks marked robotic", nullable=True),
         Column("fpr", "float64", "share", "expected share of purchasing clicks marked robotic", nullable=True),
         Column("coverage", "float64", "share", "expected share of clicks in busy sessions marked", nullable=True),
         Column("clicks", "int64", "clicks", "clicks that the calibration saw in the slice"),
@@ -275,7 +275,7 @@ class Threshold(msgspec.Struct, frozen=True):
 
     slice: str
     threshold: float
-    ivr: float
+    ivr: float | None
     fpr: float | None
     coverage: float | None
     clicks: int

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidr.calibration.grouping import everything, group
+from slidr.calibration.grouping import group
 from slidr.calibration.sample import CalibrationSample
 from slidr.slices import ROOT, ancestors
 
@@ -14,8 +14,8 @@ PATHS = ("a=1/b=1", "a=1/b=2", "a=1/b=3", "a=2/b=1", "a=3/b=1")
 def sample(*purchases: int) -> CalibrationSample:
     """Make a sample with this many purchasing clicks in each of the five slices."""
     codes = np.repeat(np.arange(5), purchases).astype(np.int32)
-    bought = np.ones(len(codes), dtype=np.bool_)
-    return CalibrationSample(bought.astype(np.float32), bought, bought, codes, PATHS)
+    scores = np.ones(len(codes), dtype=np.float32)
+    return CalibrationSample(scores, np.arange(len(codes)), scores > 0, codes, PATHS)
 
 
 def test_small_slices_merge_into_the_rest_of_their_parent() -> None:
@@ -33,11 +33,10 @@ def test_a_rest_that_is_still_small_moves_on_up() -> None:
     assert found.purchases[-1] == 4
 
 
-def test_everything_is_one_group() -> None:
-    """The grouping of a single threshold puts all slices at the root."""
-    found = everything(sample(10, 10, 10, 10, 10))
-    assert found.paths == (ROOT,)
-    assert set(found.of_path.values()) == {0}
+def test_what_is_left_at_the_root_borrows_when_it_is_little() -> None:
+    """A rest of the root below the minimum takes the curve of the whole traffic."""
+    assert group(sample(10, 2, 0, 2, 10), 5).root_borrows
+    assert not group(sample(10, 2, 1, 2, 10), 5).root_borrows
 
 
 @given(st.lists(st.integers(0, 20), min_size=5, max_size=5).filter(any), st.integers(1, 30))

@@ -13,7 +13,9 @@ def test_no_clicks_are_refused() -> None:
     """An empty day is refused."""
     nothing = np.zeros(0, dtype=np.bool_)
     with pytest.raises(CalibrationError, match="needs clicks"):
-        CalibrationSample(nothing.astype(np.float32), nothing, nothing, nothing.astype(np.int32), ("all",))
+        CalibrationSample(
+            nothing.astype(np.float32), nothing.astype(np.int64), nothing, nothing.astype(np.int32), ("all",)
+        )
 
 
 @pytest.mark.parametrize("score", [np.nan, -0.1, 1.1, np.inf])
@@ -38,3 +40,16 @@ def test_codes_without_a_path_are_refused(sample: CalibrationSample, code: int) 
     codes[0] = code
     with pytest.raises(CalibrationError, match="there are 5 paths"):
         replace(sample, slices=codes)
+
+
+def test_a_sample_without_purchases_is_refused(sample: CalibrationSample) -> None:
+    """Without a purchase there is no false-positive rate to keep."""
+    with pytest.raises(CalibrationError, match="none of 40000 clicks led to a purchase"):
+        replace(sample, purchaser=np.full(40_000, -1))
+
+
+def test_a_part_keeps_the_paths(sample: CalibrationSample) -> None:
+    """Some of the clicks are a sample in the same slices, whose tree holds those with clicks alone."""
+    part = sample[sample.slices == 0]
+    assert part.paths == sample.paths
+    assert part.tree == ("all", "device=app", "device=app/logged_in=true")

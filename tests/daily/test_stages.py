@@ -273,20 +273,20 @@ def test_values_that_name_one_slice_are_one_slice() -> None:
             "time": pa.array([1, 2, 3]).cast(pa.timestamp("us", "UTC")),
         }
     )
-    sample = slice_sample(clicks, np.zeros(3, np.float32), np.array([True, False, False]), ("shop",), 50)
+    sample = slice_sample(clicks, np.zeros(3, np.float32), np.array([0, -1, -1]), ("shop",), 50)
     assert (sample.paths, sample.slices.tolist()) == (("shop=true", "shop=null"), [0, 0, 1])
 
 
 def test_slices_need_their_columns(learned: Learned) -> None:
     """A slice column that the clicks lack is refused, the nearest suggested; null is a slice of its own."""
     clicks = learned.log.clicks.slice(0, 200)
-    scores, purchased = np.zeros(200, np.float32), np.arange(200) < 5
+    scores, purchaser = np.zeros(200, np.float32), np.where(np.arange(200) < 5, 0, -1)
     with pytest.raises(SettingsError, match="clicks have no column 'devise'; did you mean 'device'"):
-        slice_sample(clicks, scores, purchased, ("devise",), 50)
-    sample = slice_sample(clicks, scores, purchased, (), 50)
+        slice_sample(clicks, scores, purchaser, ("devise",), 50)
+    sample = slice_sample(clicks, scores, purchaser, (), 50)
     assert (sample.paths, set(sample.slices.tolist())) == ((ROOT,), {0})
     none = clicks.set_column(clicks.column_names.index("device"), "device", pa.nulls(200, pa.string()))
-    assert slice_sample(none, scores, purchased, ("device",), 50).paths == ("device=null",)
+    assert slice_sample(none, scores, purchaser, ("device",), 50).paths == ("device=null",)
 
 
 def small_run(folder: Path, clicks: pa.Table, purchases: pa.Table, day: date | None = None, **document: object) -> Run:

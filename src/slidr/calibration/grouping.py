@@ -20,12 +20,14 @@ class Grouping:
         of_path: place in `paths` of the group of every slice and of everything above it.
         of_code: int64[len(sample.paths)], the same for the sample's slice codes.
         purchases: int64[groups], purchasing clicks in each.
+        root_borrows: what is left at the root is below the minimum, so that it takes the curve of the whole traffic.
     """
 
     paths: tuple[str, ...]
     of_path: dict[str, int]
     of_code: Int64s
     purchases: Int64s
+    root_borrows: bool
 
 
 def group(sample: CalibrationSample, minimum_purchases: int) -> Grouping:
@@ -59,9 +61,5 @@ def group(sample: CalibrationSample, minimum_purchases: int) -> Grouping:
         of_path,
         np.array([of_path[path] for path in sample.paths]),
         np.array([held[path] for path in paths]),
+        held[ROOT] < minimum_purchases,
     )
-
-
-def everything(sample: CalibrationSample) -> Grouping:
-    """Return the grouping in which all slices are one."""
-    return group(sample, len(sample.scores) + 1)

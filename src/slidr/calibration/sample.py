@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slidr.errors import CalibrationError
-from slidr.metrics import Bools, Float32s
+from slidr.metrics import Bools, Float32s, Int64s
+from slidr.slices import ancestors
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +19,8 @@ class CalibrationSample:
 
     Attributes:
         scores: float32[n] in [0, 1].
-        purchased: bool[n], the click led to a purchase; other human labels must not enter, for they are no proof.
+        purchaser: int64[n], number of who bought after the click, -1 where nobody did; other human labels must not
+            enter, for they are no proof.
         busy: bool[n], the click stands in a session with many clicks in an hour.
         slices: int32[n], each click's deepest slice as its place in `paths`.
         paths: the slices, as `slidr.slices.slice_path` writes them.
@@ -28,14 +31,14 @@ class CalibrationSample:
     """
 
     scores: Float32s
-    purchased: Bools
+    purchaser: Int64s
     busy: Bools
     slices: NDArray[np.int32]
     paths: tuple[str, ...]
 
     def __post_init__(self) -> None:
         clicks = len(self.scores)
-        lengths = {"purchased": len(self.purchased), "busy": len(self.busy), "slices": len(self.slices)}
+        lengths = {name: len(getattr(self, name)) for name in ("purchaser", "busy", "slices")}
         if clicks == 0:
             raise CalibrationError("calibration needs clicks, and there are none; check the day that it reads")
         for name, length in lengths.items():
@@ -57,3 +60,25 @@ class CalibrationSample:
                 f"none of {clicks} clicks led to a purchase, so no false-positive rate can be measured; "
                 "check the purchase log of this day, and that its attribution window has closed"
             )
+
+    @cached_property
+    def purchased(self) -> Bools:
+        """Which clicks led to a purchase, bool[n]."""
+        return self.purchaser >= 0
+
+    @cached_property
+    def tree(self) -> tuple[str, ...]:
+        """The slices with clicks and everything above them, the root first and each before what lies below it."""
+        seen = np.flatnonzero(np.bincount(self.slices, minlength=len(self.paths)))
+        found = {above for code in seen for above in ancestors(self.paths[code])}
+        return tuple(sorted(found, key=lambda path: (len(ancestors(path)), path)))
+
+    def __getitem__(self, clicks: Bools) -> CalibrationSample:
+        """Return some of the clicks, bool[n]."""
+        return CalibrationSample(
+            self.scores[clicks],
+            self.purchaser[clicks],
+            self.busy[clicks],
+            self.slices[clicks],
+            self.paths,
+        )

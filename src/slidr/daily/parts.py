@@ -113,7 +113,7 @@ def _text(moment: int) -> str:
 def slice_sample(
     clicks: pa.Table,
     scores: NDArray[np.float32],
-    purchased: NDArray[np.bool_],
+    purchaser: NDArray[np.int64],
     columns: tuple[str, ...],
     busy_clicks: int,
 ) -> CalibrationSample:
@@ -122,7 +122,7 @@ def slice_sample(
     Args:
         clicks: rows of CLICKS.
         scores: float32[n].
-        purchased: the click led to a purchase, bool[n].
+        purchaser: number of who bought after the click, -1 where nobody did, int64[n].
         columns: columns of the clicks that slice the traffic, coarse to fine.
         busy_clicks: a session with more clicks than this in an hour is busy.
 
@@ -141,7 +141,7 @@ def slice_sample(
     codes = {path: code for code, path in enumerate(dict.fromkeys(named.values()))}
     return CalibrationSample(
         scores=scores,
-        purchased=purchased,
+        purchaser=purchaser,
         busy=metrics.busy(numbers(clicks["session"]), clicks["time"].cast(pa.int64()).to_numpy(), busy_clicks),
         slices=np.fromiter((codes[named[value]] for value in values), np.int32, len(values)),
         paths=tuple(codes),
@@ -151,4 +151,4 @@ def slice_sample(
 def sample_of(run: Run, part: Part, scores: NDArray[np.float32]) -> CalibrationSample:
     """Return a part of the log in the slices of the settings."""
     settings = run.settings
-    return slice_sample(part.clicks, scores, part.purchased, settings.slices.columns, settings.calibration.busy_clicks)
+    return slice_sample(part.clicks, scores, part.purchaser, settings.slices.columns, settings.calibration.busy_clicks)

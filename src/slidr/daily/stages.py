@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from slidr import extensions
+from slidr.calibration.calibrate import calibrate
 from slidr.daily.parts import read_part, sample_of
 from slidr.daily.plan import Run
 from slidr.daily.stamps import require, stamp, withdraw
@@ -123,11 +124,9 @@ def calibrate_thresholds(run: Run) -> tuple[Threshold, ...]:
     if not scored["click_id"].equals(part.clicks["click_id"]):
         raise CalibrationError("the scores are of other clicks than labels and features; run `slidr train` again")
     scores = scored["score"].to_numpy()
-    method = extensions.load("slidr.calibration", run.settings.calibration.method)
     sample = sample_of(run, part, scores)
-    thresholds: tuple[Threshold, ...] = method.calibrate(
-        sample, run.settings.calibration, run.settings.slices.minimum_purchases
-    )
+    generator = np.random.default_rng(run.settings.model.seed)
+    thresholds = calibrate(sample, run.settings.calibration, generator=generator).thresholds
     run.lake.write(THRESHOLDS, pa.Table.from_pylist(msgspec.to_builtins(thresholds)))
     stamp(run, "calibrate")
     run.progress("calibrate", 1)

@@ -1,0 +1,1 @@
+"""Calibration methods: each module has `fit(sample, settings)`, which returns a ranking."""
