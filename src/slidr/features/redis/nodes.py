@@ -1,7 +1,7 @@
 """Nodes: the Redis servers that hold the partitions, one of them or a cluster, and calls that are pipelined to each.
 
-redis-py connects, authenticates and speaks the protocol; which node holds a partition, and what is sent to it, is
-decided here, for a batch must be on its way to every node before the first answers.
+redis-py connects, authenticates and reads answers, hiredis writes commands. Which node holds a partition, and what is
+sent to it, is decided here, for a batch must be on its way to every node before the first answers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any, NamedTuple
 
+from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool
 from redis.crc import key_slot
@@ -112,8 +113,9 @@ class Nodes:
         for address, partitions in sent.items():
             connection = self._nodes[address].connection
             try:
-                packed = connection.pack_commands(command for one in partitions for command in commands[one])  # type: ignore[no-untyped-call]
-                connection.send_packed_command(packed, check_health=False)  # type: ignore[no-untyped-call]
+                # hiredis' types know commands of one word alone.
+                packed = b"".join(pack_command(command) for one in partitions for command in commands[one])  # type: ignore[arg-type]
+                connection.send_packed_command([packed], check_health=False)  # type: ignore[no-untyped-call]
             except _LOST as fault:
                 self._forget(address)
                 results |= dict.fromkeys(partitions, self._explained(fault, address))
