@@ -42,6 +42,9 @@ format: $(STAMP) ## Format the code.
 
 bench: bench-features bench-service bench-recovery bench-redis bench-simulate bench-training bench-quality bench-calibration ## Run every benchmark; each prints one JSON object on its last line.
 
+bench-calibration: $(STAMP) ## Calibration methods, with and without a certificate, beside fairlearn.
+	@$(BIN)/python -m benchmarks.calibration
+
 bench-features: $(STAMP) ## Clicks a second through the fold on one core, beside DuckDB and Polars.
 	@$(BIN)/python -m benchmarks.features
 
@@ -59,6 +62,9 @@ bench-service: $(STAMP) ## Decisions a second over HTTP on one core.
 
 bench-simulate: $(STAMP) ## Clicks a second that the simulator draws on one core.
 	@$(BIN)/python -m benchmarks.simulate
+
+bench-training: $(STAMP) ## Seconds and memory to learn from 10 million clicks, beside a plain DataLoader loop.
+	@$(BIN)/python -m benchmarks.training
 
 # Feast has an environment of its own: what it needs is not what slidr needs.
 $(FEAST): benchmarks/feast/requirements.txt
