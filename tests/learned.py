@@ -11,13 +11,15 @@ import pyarrow.parquet as pq
 
 from slidr.bundle import Bundle
 from slidr.clock import SECOND, ManualClock
+from slidr.daily.calibration import calibrate_thresholds
 from slidr.daily.judge import judge, publish, write_report
 from slidr.daily.plan import Run, plan_run
-from slidr.daily.stages import backfill_features, calibrate_thresholds, label_clicks, train_networks
+from slidr.daily.stages import backfill_features, label_clicks, train_networks
 from slidr.evaluation.results import Evaluation
 from slidr.ingest import Log, ingest
 from slidr.lake.delta import Lake
-from slidr.settings import Settings, read_settings, write_document
+from slidr.settings import Settings, read_settings
+from slidr.settings_document import write_document
 from slidr.simulate.files import write_traffic
 from slidr.simulate.plan import Plan
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -104,16 +104,26 @@ class FeaturesSettings(Section, frozen=True):
 
 
 class ModelSettings(Section, frozen=True):
-    """The network and its training."""
+    """The networks and their training."""
 
+    network: Annotated[str, Meta(description="the network that decides; one of docs/model.md")] = "three_layer"
+    peers: Annotated[
+        tuple[str, ...], Meta(description="networks trained and judged beside it, such as 'lightgbm'; none decides")
+    ] = ("logistic", "velocity")
     widths: Annotated[tuple[int, ...], Meta(min_length=1, description="nodes of the hidden layers")] = (256, 128, 64)
     l2: Annotated[float, Meta(ge=0, description="L2 penalty on the weights of the intermediate layers")] = 1e-5
-    learning_rate: Annotated[float, Meta(gt=0, description="step of the optimiser at its peak")] = 4e-3
-    batch_size: Annotated[int, Meta(ge=1, description="clicks a step; fewer where the log is small")] = 512
+    learning_rate: Annotated[float, Meta(gt=0, description="step of the optimiser at its peak")] = 6e-3
+    batch_size: Annotated[int, Meta(ge=1, description="clicks a step; fewer where the log is small")] = 1024
     weight_cap: Annotated[float, Meta(ge=1, description="largest sample weight, in medians")] = 100.0
+    device: Annotated[
+        Literal["cpu", "cuda"], Meta(description="where layers are trained; 'cuda' needs a build of PyTorch with CUDA")
+    ] = "cpu"
     threads: Annotated[
-        int, Meta(ge=1, description="threads of the training; more are faster only where the cores have no other work")
+        int, Meta(ge=1, description="threads of the training on the CPU; layers come out the same with any number")
     ] = 1
+    checkpoint_every: Annotated[
+        int, Meta(ge=1, description="clicks between checkpoints, from the last of which a stopped training goes on")
+    ] = 1_000_000
     seed: Annotated[int, Meta(ge=0, description="seed of the initial weights and of the order of the clicks")] = 1
 
 
@@ -362,47 +372,3 @@ def _check(settings: Settings, name: str) -> None:
             f"{name}: features.slow_age = {features.slow_age!r} is below 24h, the age that a table of slow features"
             " reaches before the next one can be built; give at least '24h'"
         )
-
-
-def describe() -> str:
-    """Return a settings file with every key commented out: its default, its limits and its meaning."""
-    lines = ["# Settings of slidr. A key that is commented out has the default shown.", ""]
-    lines += _described(Settings)
-    for field in msgspec.structs.fields(Settings):
-        if isinstance(field.type, type) and issubclass(field.type, Section):
-            about = (field.type.__doc__ or "").partition("\n")[0]
-            lines += ["", f"# {about}", f"[{field.name}]", *_described(field.type)]
-    return "\n".join(lines) + "\n"
-
-
-def _described(section: type[Section]) -> list[str]:
-    """Return the lines of the plain keys of a section."""
-    lines = []
-    for field in msgspec.structs.fields(section):
-        default = field.default
-        if isinstance(default, Section):
-            continue
-        if default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
-            default = field.default_factory()
-        lines += [f"# {meaning_of(section, field.name)}", f"# {field.name} = {_toml(default)}"]
-    return lines
-
-
-def meaning_of(section: type[Section], key: str) -> str:
-    """Return what a key of a section means, as it is declared."""
-    hint = get_type_hints(section, include_extras=True)[key]
-    notes = [note for note in getattr(hint, "__metadata__", ()) if isinstance(note, Meta)]
-    return "; ".join(note.description for note in notes if note.description)
-
-
-def write_document(document: dict[str, dict[str, Any]]) -> str:
-    """Return a settings document of sections and plain keys as TOML."""
-    return "\n".join(
-        "\n".join([f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in keys.items()), ""])
-        for section, keys in document.items()
-    )
-
-
-def _toml(value: object) -> str:
-    """Return a plain value as TOML writes it; for strings, numbers, booleans and lists, that is how JSON does."""
-    return msgspec.json.encode(value).decode().replace("{}", "{ }")

@@ -73,7 +73,9 @@ def test_the_demo_shows_what_it_did(simulated: tuple[Shown, Path, Watching]) -> 
     shown, folder, watch = simulated
     assert list(shown.seconds) == STAGES
     assert all(seconds > 0 for seconds in shown.seconds.values())
-    assert {result.family for result in shown.evaluation.networks[0].families} > {"human", "burst"}
+    caught = shown.evaluation.networks[0].caught
+    assert caught is not None
+    assert {family.family for family in caught.families} > {"clockwork", "click_farm"}
     assert shown.report.is_relative_to(folder)
     assert shown.bundle in [path.name for path in (folder / "bundles").iterdir()]
     assert shown.rejections == ()
@@ -124,7 +126,7 @@ def test_real_logs_end_with_honest_numbers(
     assert found.high is not None
     assert found.high - found.low > 0.05
     assert {threshold.source.value for threshold in shown.evaluation.slices} == {"global"}
-    assert shown.evaluation.networks[0].families == ()
+    assert shown.evaluation.networks[0].caught is None
     assert all(note in shown.report.read_text() for note in ("read the intervals", "borrowed"))
 
 

@@ -14,16 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slidr.clock import Clock
+from slidr.daily.calibration import calibrate_thresholds
 from slidr.daily.judge import judge, publish, write_report
 from slidr.daily.plan import Run, plan_run
-from slidr.daily.stages import backfill_features, calibrate_thresholds, label_clicks, train_networks
+from slidr.daily.stages import backfill_features, label_clicks, train_networks
 from slidr.demo.live import Comparison, Service, compare, requests_of, running_service, send
 from slidr.errors import SettingsError
 from slidr.evaluation.results import Evaluation
 from slidr.ingest import ingest
 from slidr.lake.delta import Lake
 from slidr.load import Replay
-from slidr.settings import Settings, located, parse_settings, write_document
+from slidr.settings import Settings, located, parse_settings
+from slidr.settings_document import write_document
 from slidr.simulate.files import write_traffic
 from slidr.simulate.plan import Plan
 from slidr.tables import CLICKS

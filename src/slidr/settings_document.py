@@ -1,0 +1,54 @@
+"""The settings file as text: written with every key and its meaning, and written from a document."""
+
+from __future__ import annotations
+
+from typing import Any, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from slidr.settings import Section, Settings
+
+
+def describe() -> str:
+    """Return a settings file with every key commented out: its default, its limits and its meaning."""
+    lines = ["# Settings of slidr. A key that is commented out has the default shown.", ""]
+    lines += _described(Settings)
+    for field in msgspec.structs.fields(Settings):
+        if isinstance(field.type, type) and issubclass(field.type, Section):
+            about = (field.type.__doc__ or "").partition("\n")[0]
+            lines += ["", f"# {about}", f"[{field.name}]", *_described(field.type)]
+    return "\n".join(lines) + "\n"
+
+
+def _described(section: type[Section]) -> list[str]:
+    """Return the lines of the plain keys of a section."""
+    lines = []
+    for field in msgspec.structs.fields(section):
+        default = field.default
+        if isinstance(default, Section):
+            continue
+        if default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
+            default = field.default_factory()
+        lines += [f"# {meaning_of(section, field.name)}", f"# {field.name} = {_toml(default)}"]
+    return lines
+
+
+def meaning_of(section: type[Section], key: str) -> str:
+    """Return what a key of a section means, as it is declared."""
+    hint = get_type_hints(section, include_extras=True)[key]
+    notes = [note for note in getattr(hint, "__metadata__", ()) if isinstance(note, Meta)]
+    return "; ".join(note.description for note in notes if note.description)
+
+
+def write_document(document: dict[str, dict[str, Any]]) -> str:
+    """Return a settings document of sections and plain keys as TOML."""
+    return "\n".join(
+        "\n".join([f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in keys.items()), ""])
+        for section, keys in document.items()
+    )
+
+
+def _toml(value: object) -> str:
+    """Return a plain value as TOML writes it; for strings, numbers, booleans and lists, that is how JSON does."""
+    return msgspec.json.encode(value).decode().replace("{}", "{ }")
