@@ -23,15 +23,16 @@ def show(benchmark: str, result: Mapping[str, object]) -> None:
         least, most = budgets.get("at_least", {}).get(key), budgets.get("at_most", {}).get(key)
         budget = f">= {least:,}" if least is not None else f"<= {most:,}" if most is not None else ""
         met = (least is None or value >= least) and (most is None or value <= most)
-        rows.append((key, f"{value:,}", budget, ("met" if met else "MISSED") if budget else ""))
+        shown = value if isinstance(value, str) else f"{value:,}"
+        rows.append((key, shown, budget, ("met" if met else "MISSED") if budget else ""))
     print(tabulate(rows, headers=("figure", "measured", "budget", ""), disable_numparse=True))
     print(json.dumps(result))
 
 
-def _flat(figures: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:
+def _flat(figures: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float | str]]:
     for key, value in figures.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            assert isinstance(value, int | float), f"{prefix}{key} = {value!r} is no figure"
+            assert isinstance(value, int | float | str), f"{prefix}{key} = {value!r} is no figure and no name"
             yield f"{prefix}{key}", value

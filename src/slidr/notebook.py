@@ -45,7 +45,7 @@ from slidr.labels import label as label_clicks
 from slidr.labels import mature
 from slidr.lake.schema import arrow_schema, conform
 from slidr.model.scorer import Scorer
-from slidr.model.training import TrainingSet
+from slidr.model.training import Curve, Trained, TrainingSet
 from slidr.model.weights import sample_weights
 from slidr.settings import FeaturesSettings, Settings, parse_settings
 from slidr.tables import CLICKS, DECISIONS, FEATURES, LABELS, PURCHASES, Table, Threshold
@@ -55,10 +55,11 @@ NO_SECRET = bytes(16)
 
 
 class Network(NamedTuple):
-    """A fitted network: its graph, and the features that it reads."""
+    """A fitted network: its graph, the features that it reads, and how it learnt."""
 
     graph: bytes
     catalogue: Catalogue
+    curve: Curve = Curve()
 
 
 def _arrow(table: Any, kind: Table) -> pa.Table:
@@ -142,7 +143,7 @@ def fit(
     rows: Any,
     labels: Any,
     *,
-    network: str = "three_layer",
+    network: str | None = None,
     catalogue: Catalogue | None = None,
     generator: np.random.Generator | None = None,
     **options: Any,
@@ -152,9 +153,9 @@ def fit(
     Args:
         rows: a FEATURES table.
         labels: a LABELS table that holds the clicks of the rows.
-        network: three_layer, logistic or velocity.
+        network: three_layer, logistic, velocity or lightgbm; `model.network`'s default where None.
         catalogue: the catalogue that the rows were made with; the default one where None.
-        generator: draws initial weights and the order of clicks; one of seed 1 where None.
+        generator: draws initial weights and the order of clicks; one of `model.seed` where None.
         options: keys of the settings' section [model], such as widths=(64, 32, 16).
 
     Raises:
@@ -171,9 +172,10 @@ def fit(
     logged_in = _logged_in(matrix, names)
     times = table["time"].cast(pa.int64()).to_numpy()[ripe]
     weights = sample_weights(times, logged_in, human, cap=settings.weight_cap)
-    module = extensions.load("slidr.model.networks", network)
-    graph = module.fit(TrainingSet(matrix, human, weights, names), settings, generator or np.random.default_rng(1))
-    return Network(graph, chosen)
+    module = extensions.load("slidr.model.networks", network or settings.network)
+    labelled = TrainingSet(matrix, human, weights, names)
+    fitted: Trained = module.fit(labelled, settings, generator or np.random.default_rng(settings.seed))
+    return Network(fitted.graph, chosen, fitted.curve)
 
 
 def _logged_in(matrix: NDArray[np.float32], names: tuple[str, ...]) -> NDArray[np.object_]:

@@ -17,7 +17,7 @@ from slidr.clock import ManualClock
 from slidr.daily.judge import judge, publish, read_evaluation, write_report
 from slidr.daily.parts import read_part
 from slidr.daily.plan import Run
-from slidr.daily.stages import NETWORK, read_networks, read_thresholds
+from slidr.daily.stages import read_networks, read_thresholds
 from slidr.decide import read_champion
 from slidr.errors import FeatureError, LabelError, SettingsError
 from slidr.model.scorer import Scorer
@@ -35,8 +35,8 @@ def run(learned: Learned, tmp_path: Path) -> Run:
 def test_the_deciding_network_comes_first_and_each_is_compared(learned: Learned) -> None:
     """The calibrated network leads, and every network stands there with one threshold at the same budget."""
     results = [(result.network, result.calibration) for result in learned.evaluation.networks]
-    assert results[0] == (NETWORK, "slices")
-    assert results[1:] == [(name, "one threshold") for name in (NETWORK, "logistic", "velocity")]
+    assert results[0] == ("three_layer", "slices")
+    assert results[1:] == [(name, "one threshold") for name in ("three_layer", "logistic", "velocity")]
     assert learned.evaluation.budget == learned.settings.calibration.fpr_budget
 
 
@@ -44,7 +44,7 @@ def test_numbers_are_those_of_the_judging_day(learned: Learned) -> None:
     """IVR, FPR and counts of the deciding network are what scores and thresholds give when counted by hand."""
     run, evaluation = learned.run, learned.evaluation
     part = read_part(run, run.split.judge)
-    scores = Scorer(read_networks(run)[NETWORK]).score(part.rows)
+    scores = Scorer(read_networks(run)[run.settings.model.network]).score(part.rows)
     by_slice = {threshold.slice: np.float32(threshold.threshold) for threshold in read_thresholds(run)}
     columns = zip(part.clicks["device"].to_pylist(), part.clicks["logged_in"].to_pylist(), strict=True)
     paths = [f"device={device}/logged_in={str(logged_in).lower()}" for device, logged_in in columns]
@@ -76,7 +76,7 @@ def crawl(run: Run) -> tuple[set[str], set[str]]:
 def test_all_clicks_are_counted_on_a_day_of_crawlers(run: Run) -> None:
     """IVR and FPR of all clicks take in what list rules hit, and unmeasurable clicks as not invalidated."""
     before = read_part(run, run.split.judge)
-    scores = Scorer(read_networks(run)[NETWORK]).score(before.rows)
+    scores = Scorer(read_networks(run)[run.settings.model.network]).score(before.rows)
     by_slice = {threshold.slice: np.float32(threshold.threshold) for threshold in read_thresholds(run)}
     columns = zip(before.clicks["device"].to_pylist(), before.clicks["logged_in"].to_pylist(), strict=True)
     limits = [by_slice[f"device={device}/logged_in={str(logged_in).lower()}"] for device, logged_in in columns]
@@ -176,7 +176,7 @@ def test_a_bundle_says_what_it_was_made_from(learned: Learned) -> None:
     assert tuple(bundle.data["train"]) == run.split.train
     assert bundle.data["as_of"] == run.as_of
     assert bundle.catalogue == run.catalogue
-    assert bundle.graph == read_networks(run)[NETWORK]
+    assert bundle.graph == read_networks(run)[run.settings.model.network]
     assert bundle.thresholds == read_thresholds(run)
     assert bundle.contract.key_fingerprint == run.pseudonymiser.fingerprint
     assert bundle.contract.slice_columns == ("device", "logged_in")

@@ -11,7 +11,7 @@ from tests.learned import Learned
 
 from slidr.clock import DAY, HOUR
 from slidr.daily.parts import read_part
-from slidr.daily.stages import NETWORK, read_networks
+from slidr.daily.stages import read_networks
 from slidr.errors import LabelError
 from slidr.labels import label, rule_hits
 from slidr.labels.diagnostics import LabelHealth, diagnose, estimate_human_share
@@ -147,7 +147,7 @@ def test_labels_of_a_simulated_log_are_healthy() -> None:
 
 def test_the_share_of_people_is_near_the_simulators_truth(learned: Learned) -> None:
     """On unseen days of a small simulated log the estimate is within 0.15 of who really clicked."""
-    run, scorer = learned.run, Scorer(read_networks(learned.run)[NETWORK])
+    run, scorer = learned.run, Scorer(read_networks(learned.run)[learned.settings.model.network])
     parts = [read_part(run, span) for span in (run.split.calibrate, run.split.judge)]
     scores, bought, human = (
         np.concatenate(column)

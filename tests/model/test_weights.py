@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidr.clock import HOUR
+from slidr.clock import DAY, HOUR, SECOND
 from slidr.errors import TrainingError
-from slidr.model.weights import sample_weights
+from slidr.model.weights import check_days, sample_weights
 
 
 @given(st.integers(1, 300), st.integers(0, 2**32))
@@ -50,3 +50,25 @@ def test_no_clicks_have_no_weights() -> None:
     nothing = np.zeros(0, dtype=np.bool_)
     with pytest.raises(TrainingError, match="need clicks"):
         sample_weights(np.zeros(0, dtype=np.int64), nothing, nothing, cap=100)
+
+
+def test_a_day_that_lost_its_purchases_is_refused() -> None:
+    """A day without a human click, where 67 were to be expected, is named by its date in the settings' zone."""
+    times = np.repeat(np.arange(3) * DAY + 1_772_409_600 * SECOND, 1000)
+    human = np.arange(3000) % 10 == 0
+    human[1000:2000] = False
+    with pytest.raises(TrainingError, match=r"none of 1000 clicks of 2026-03-03 is labelled human, .* 67 should be"):
+        check_days(times, human)
+    with pytest.raises(TrainingError, match=r"2026-03-02 is labelled human"):
+        check_days(times, human, "America/New_York")
+    with pytest.raises(TrainingError, match=r"2026-03-03 is labelled not human"):
+        check_days(times, ~human)
+
+
+def test_a_day_that_may_have_sold_nothing_is_no_fault() -> None:
+    """Without a human click, days on which few were to be expected pass, and so does a log without any."""
+    times = np.repeat(np.arange(3) * DAY, 1000)
+    rare = np.arange(3000) < 30
+    check_days(times, rare)
+    check_days(times, np.zeros(3000, np.bool_))
+    check_days(times[:0], rare[:0])

@@ -18,7 +18,7 @@ from slidr.calibration.sample import CalibrationSample
 from slidr.clock import Clock
 from slidr.daily.parts import Part, read_part, sample_of
 from slidr.daily.plan import Run
-from slidr.daily.stages import NETWORK, read_networks, read_thresholds
+from slidr.daily.stages import read_networks, read_thresholds
 from slidr.daily.stamps import require, stamp
 from slidr.decide import check_serves
 from slidr.errors import SettingsError
@@ -59,18 +59,19 @@ def judge(run: Run, *, title: str, truth: pa.Table | None = None) -> Evaluation:
     networks = read_networks(run)
     thresholds = read_thresholds(run)
     settings = run.settings
+    network = settings.model.network
     calibrate, judged_part = read_part(run, run.split.calibrate), read_part(run, run.split.judge)
     scorers = {name: Scorer(graph) for name, graph in networks.items()}
     scores = {name: scorer.score(judged_part.rows) for name, scorer in scorers.items()}
-    sample = sample_of(run, judged_part, scores[NETWORK])
+    sample = sample_of(run, judged_part, scores[network])
     judged = _judged(sample, scores, judged_part, truth)
     budget = settings.calibration.fpr_budget
-    results = [judge_network(NETWORK, judged, thresholds, calibration=settings.calibration.method, budget=budget)]
-    for name in _order(networks):
+    results = [judge_network(network, judged, thresholds, calibration=settings.calibration.method, budget=budget)]
+    for name in sorted(networks, key=lambda name: (name != network, name)):
         before = scorers[name].score(calibrate.rows)
         one = _one_threshold(before, calibrate.purchased, budget)
         results.append(judge_network(name, judged, one, calibration=_GLOBAL, budget=budget))
-    slices = judge_slices(scores[NETWORK], judged, thresholds)
+    slices = judge_slices(scores[network], judged, thresholds)
     run.progress("judge", 0.5)
     evaluation = Evaluation(
         title=title,
@@ -80,7 +81,7 @@ def judge(run: Run, *, title: str, truth: pa.Table | None = None) -> Evaluation:
         judge=_span(run, run.split.judge),
         networks=tuple(results),
         totals=judge_totals(
-            scores[NETWORK],
+            scores[network],
             judged,
             thresholds,
             listed=judged_part.listed,
@@ -88,18 +89,13 @@ def judge(run: Run, *, title: str, truth: pa.Table | None = None) -> Evaluation:
         ),
         slices=slices,
         curves=_network_curves(judged, thresholds, results),
-        slice_curves=_slice_curves(judged, thresholds),
+        slice_curves=_slice_curves(network, judged, thresholds),
         density=_density(run),
         timezone=settings.timezone,
         notes=notes_on(judged, slices, budget=budget, calibrated_on=int(calibrate.purchased.sum())),
     )
     run.progress("judge", 1)
     return evaluation
-
-
-def _order(networks: dict[str, bytes]) -> list[str]:
-    """Return the names with the deciding network first."""
-    return sorted(networks, key=lambda name: (name != NETWORK, name))
 
 
 def _one_threshold(scores: NDArray[np.float32], purchased: NDArray[np.bool_], budget: float) -> tuple[Threshold, ...]:
@@ -141,14 +137,14 @@ def _network_curves(
     drawn = []
     for name in dict.fromkeys(result.network for result in results):
         marked = None
-        if name == NETWORK:
+        if name == results[0].network:
             marked = judged.scores[name] > thresholds_of(judged.slices, judged.paths, thresholds)
         drawn.append(draw_curve(name, judged.scores[name], judged.purchased, marked))
     return tuple(curve for curve in drawn if curve is not None)
 
 
-def _slice_curves(judged: Judged, thresholds: tuple[Threshold, ...]) -> tuple[DrawnCurve, ...]:
-    scores = judged.scores[NETWORK]
+def _slice_curves(network: str, judged: Judged, thresholds: tuple[Threshold, ...]) -> tuple[DrawnCurve, ...]:
+    scores = judged.scores[network]
     marked = scores > thresholds_of(judged.slices, judged.paths, thresholds)
     drawn = []
     for code in np.argsort(-np.bincount(judged.slices, minlength=len(judged.paths))).tolist():
@@ -193,7 +189,7 @@ def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: st
     }
     parts = Parts(
         catalogue=run.catalogue,
-        graph=read_networks(run)[NETWORK],
+        graph=read_networks(run)[settings.model.network],
         thresholds=read_thresholds(run),
         contract=Contract(settings.slices.columns, settings.clicks.ip, run.pseudonymiser.fingerprint),
         data={

@@ -12,17 +12,16 @@ from slidr import extensions
 from slidr.calibration.calibrate import calibrate
 from slidr.daily.parts import read_part, sample_of
 from slidr.daily.plan import Run
-from slidr.daily.stamps import require, stamp, withdraw
+from slidr.daily.stamps import identity, require, stamp, withdraw
 from slidr.errors import CalibrationError, SettingsError
 from slidr.features.days import Backfill, Backfilled, Moment
 from slidr.labels import label
 from slidr.model.scorer import Scorer
-from slidr.model.training import TrainingSet
-from slidr.model.weights import sample_weights
+from slidr.model.training import Trained, TrainingSet
+from slidr.model.weights import check_days, sample_weights
 from slidr.tables import CLICKS, LABELS, PURCHASES, SCORES, THRESHOLDS, Threshold
 
-NETWORK = "three_layer"
-"""The network that decides; the others are what it is compared with."""
+_NETWORKS = "slidr.model.networks"
 
 
 def label_clicks(run: Run) -> pa.Table:
@@ -69,27 +68,33 @@ def backfill_features(run: Run, *, state_before_judging: Path | None = None) -> 
     return done
 
 
-def train_networks(run: Run) -> dict[str, bytes]:
-    """Fit every network on the training part, write their graphs, and write SCORES of the one that decides."""
+def train_networks(run: Run) -> dict[str, Trained]:
+    """Fit the networks of the settings on the training part, and write SCORES of the one that decides.
+
+    Beside each graph, NAME.onnx, lies NAME.json with its learning curve and the features that never varied. A training
+    that was stopped goes on from its checkpoint when the same run is trained again.
+
+    Raises:
+        SettingsError: a network of the settings does not exist, or a stage before was not done.
+        TrainingError: the clicks cannot be learnt from.
+    """
     run.progress("train", 0)
     require(run, "label", "backfill")
+    settings = run.settings.model
+    # Before anything is read: a misspelt name is refused at once.
+    networks = tuple(dict.fromkeys((settings.network, *settings.peers)))
+    for name in networks:
+        extensions.load(_NETWORKS, name)
     part = read_part(run, run.split.train)
     logged_in = part.clicks["logged_in"].to_numpy(zero_copy_only=False)
     names = tuple(feature.name for feature in run.catalogue)
-    cap, zone = run.settings.model.weight_cap, run.settings.timezone
-    weights = sample_weights(part.times, logged_in, part.human, cap=cap, zone=zone)
+    zone = run.settings.timezone
+    check_days(part.times, part.human, zone)
+    weights = sample_weights(part.times, logged_in, part.human, cap=settings.weight_cap, zone=zone)
     training = TrainingSet(part.rows, part.human, weights, names)
-    folder = Path(run.settings.storage.networks)
-    folder.mkdir(parents=True, exist_ok=True)
-    graphs = {}
-    for name in extensions.names("slidr.model.networks"):
-        network = extensions.load("slidr.model.networks", name)
-        generator = np.random.default_rng(run.settings.model.seed)
-        graphs[name] = network.fit(
-            training, run.settings.model, generator, lambda share, name=name: run.progress(f"train {name}", share)
-        )
-        (folder / f"{name}.onnx").write_bytes(graphs[name])
-    scorer = Scorer(graphs[NETWORK])
+    trained = {name: _fit(run, name, training) for name in networks}
+    _keep(run, trained, training)
+    scorer = Scorer(trained[run.settings.model.network].graph)
     written = []
     for span in (run.split.calibrate, run.split.judge):
         scored = read_part(run, span)
@@ -99,7 +104,32 @@ def train_networks(run: Run) -> dict[str, bytes]:
     run.lake.write(SCORES, pa.concat_tables(written))
     stamp(run, "train")
     run.progress("train", 1)
-    return graphs
+    return trained
+
+
+def _fit(run: Run, name: str, training: TrainingSet) -> Trained:
+    folder = Path(run.settings.storage.networks)
+    folder.mkdir(parents=True, exist_ok=True)
+    fitted: Trained = extensions.load(_NETWORKS, name).fit(
+        training,
+        run.settings.model,
+        np.random.default_rng(run.settings.model.seed),
+        lambda share: run.progress(f"train {name}", share),
+        folder / f"{name}-{identity(run, 'train')}.checkpoint",
+    )
+    return fitted
+
+
+def _keep(run: Run, trained: dict[str, Trained], training: TrainingSet) -> None:
+    """Write graphs and curves in place of those of earlier runs."""
+    folder = Path(run.settings.storage.networks)
+    for path in (*folder.glob("*.onnx"), *folder.glob("*.checkpoint")):
+        path.unlink()
+        path.with_suffix(".json").unlink(missing_ok=True)
+    for name, fitted in trained.items():
+        (folder / f"{name}.onnx").write_bytes(fitted.graph)
+        told = {"curve": fitted.curve, "constant": training.constant}
+        (folder / f"{name}.json").write_bytes(msgspec.json.encode(told))
 
 
 def read_networks(run: Run) -> dict[str, bytes]:
@@ -110,8 +140,8 @@ def read_networks(run: Run) -> dict[str, bytes]:
     """
     require(run, "train")
     found = {path.stem: path.read_bytes() for path in sorted(Path(run.settings.storage.networks).glob("*.onnx"))}
-    if NETWORK not in found:
-        raise SettingsError(f"{run.settings.storage.networks} holds no {NETWORK}.onnx; run `slidr train` first")
+    if (network := run.settings.model.network) not in found:
+        raise SettingsError(f"{run.settings.storage.networks} holds no {network}.onnx; run `slidr train` first")
     return found
 
 

@@ -28,7 +28,7 @@ def stamp(run: Run, stage: str) -> None:
         run: the run.
         stage: one of `STAGES`.
     """
-    _write(run, _standing(run, stage) | {stage: _identity(run, stage)})
+    _write(run, _standing(run, stage) | {stage: identity(run, stage)})
 
 
 def withdraw(run: Run, stage: str) -> None:
@@ -58,12 +58,13 @@ def require(run: Run, *stages: str) -> None:
     """
     stamps = _read(_path(run))
     for stage in stages:
-        if stamps.get(stage) != _identity(run, stage):
+        if stamps.get(stage) != identity(run, stage):
             done = "was done for other days or with other settings" if stage in stamps else "has not been done"
             raise SettingsError(f"the stage {stage} {done}; run `slidr {stage}` first, for the same day")
 
 
-def _identity(run: Run, stage: str) -> str:
+def identity(run: Run, stage: str) -> str:
+    """Return a hash of the days and settings that a stage of this run is made of."""
     made_of = {
         "split": [run.split.train, run.split.calibrate, run.split.judge],
         "as_of": run.as_of,

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from slidr.metrics import Float32s
 from slidr.model.scaling import REACH, Scaling
 
-OPSET, IR_VERSION = 18, 9  # the oldest that hold every operator used here, so that older runtimes load the graph
+OPSETS, IR_VERSION = {"": 18, "ai.onnx.ml": 3}, 9
+"""The oldest that hold every operator used here, by domain, so that older runtimes load the graph."""
 
 _LANES = 16  # floats in the widest vector register (AVX-512)
 
@@ -56,7 +57,10 @@ class GraphBuilder:
         model = helper.make_model(
             graph,
             producer_name="slidr",
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[
+                helper.make_opsetid(domain, OPSETS[domain])
+                for domain in sorted({"", *(node.domain for node in self._nodes)})
+            ],
             ir_version=IR_VERSION,
         )
         helper.set_model_props(model, {"slidr.names": json.dumps(names), "slidr.network": network})

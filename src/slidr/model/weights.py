@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slidr.clock import MINUTE, SECOND
 from slidr.errors import TrainingError
 from slidr.metrics import Bools, Float32s, Int64s, hours_of_week
 
 _UNKNOWN = 2
+_QUARTER = 15 * MINUTE  # what every offset from UTC in use since 1972 is a multiple of
+_CERTAIN = 50  # clicks of a label that were expected: finding none of them is no accident
 
 
 def sample_weights(times: Int64s, logged_in: NDArray[Any], human: Bools, *, cap: float, zone: str = "UTC") -> Float32s:
@@ -42,3 +47,33 @@ def sample_weights(times: Int64s, logged_in: NDArray[Any], human: Bools, *, cap:
     weights: Float32s = np.minimum(raw, cap * np.median(raw)).astype(np.float32)
     weights /= weights.mean(dtype=np.float64)
     return weights
+
+
+def check_days(times: Int64s, human: Bools, zone: str = "UTC") -> None:
+    """Refuse a day that lacks a label of which, by the share of it in all clicks, it should have 50 or more.
+
+    A day whose purchases were lost would teach that everybody who clicks on such a day is robotic.
+
+    Args:
+        times: int64[n], microseconds since the epoch, UTC.
+        human: bool[n], the label.
+        zone: time zone whose days are meant.
+
+    Raises:
+        TrainingError: names the day, how many clicks it has, and how many of the label were to be expected.
+    """
+    quarters, place = np.unique(times // _QUARTER, return_inverse=True)
+    local = ZoneInfo(zone)
+    seconds = (quarters * (_QUARTER // SECOND)).tolist()
+    dates = np.array([datetime.fromtimestamp(second, tz=local).toordinal() for second in seconds], np.int64)
+    days, day = np.unique(dates[place], return_inverse=True)
+    clicks = np.bincount(day, minlength=len(days))
+    for label, labelled in (("human", human), ("not human", ~human)):
+        found = np.bincount(day[labelled], minlength=len(days))
+        expected = clicks * (np.count_nonzero(labelled) / max(1, len(human)))
+        for one in np.flatnonzero((found == 0) & (expected >= _CERTAIN)).tolist():
+            raise TrainingError(
+                f"none of {clicks[one]} clicks of {date.fromordinal(int(days[one]))} is labelled {label}, where by the "
+                f"other days {expected[one]:.0f} should be; check that the purchases of that day are complete, ingest "
+                "them and run `slidr label` again"
+            )

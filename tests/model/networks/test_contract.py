@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -11,7 +12,7 @@ from slidr import extensions
 from slidr.errors import TrainingError
 from slidr.metrics import Float32s
 from slidr.model.scorer import Scorer
-from slidr.model.training import TrainingSet
+from slidr.model.training import Trained, TrainingSet
 from slidr.settings import ModelSettings
 
 PACKAGE = "slidr.model.networks"
@@ -25,10 +26,16 @@ def network(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def graph(network: Any, training: TrainingSet) -> bytes:
-    """Give the graph that the network fits to the training set."""
-    fitted: bytes = network.fit(training, SETTINGS, np.random.default_rng(1))
+def trained(network: Any, training: TrainingSet) -> Trained:
+    """Give what the network makes of the training set."""
+    fitted: Trained = network.fit(training, SETTINGS, np.random.default_rng(1))
     return fitted
+
+
+@pytest.fixture(scope="module")
+def graph(trained: Trained) -> bytes:
+    """Give the graph of it."""
+    return trained.graph
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +45,39 @@ def rows(training: TrainingSet) -> Float32s:
     return np.concatenate((training.rows[:500], np.repeat(extreme, training.rows.shape[1], axis=1)))
 
 
-def test_the_same_seed_gives_the_same_bytes(network: Any, training: TrainingSet, graph: bytes) -> None:
-    """Fitting twice with one seed gives one graph, byte for byte."""
-    assert network.fit(training, SETTINGS, np.random.default_rng(1)) == graph
+def test_the_same_seed_gives_the_same_bytes(network: Any, training: TrainingSet, trained: Trained) -> None:
+    """Fitting twice with one seed gives one graph, byte for byte, and one curve; with two threads the same graph."""
+    assert network.fit(training, SETTINGS, np.random.default_rng(1)) == trained
+    threaded = msgspec.structs.replace(SETTINGS, threads=2)
+    assert network.fit(training, threaded, np.random.default_rng(1)).graph == trained.graph
+
+
+def test_a_curve_has_a_point_for_each_loss(trained: Trained) -> None:
+    """The curve counts upwards, and its losses are finite and fall, if anything was learnt at all."""
+    curve = trained.curve
+    assert len(curve.seen) == len(curve.training)
+    assert list(curve.seen) == sorted(set(curve.seen))
+    assert np.isfinite(curve.training).all()
+    if curve.training:
+        assert curve.training[-1] < curve.training[0]
+    assert msgspec.json.decode(msgspec.json.encode(curve), type=type(curve)) == curve
+
+
+def test_rows_held_out_are_never_learnt_from(network: Any, training: TrainingSet) -> None:
+    """Of 12,000 clicks the labels of 120 late ones change what the curve says of them, and not the network."""
+    rows = np.tile(training.rows, (3, 1))
+    human, weights = np.tile(training.human, 3), np.tile(training.weights, 3)
+    many = TrainingSet(rows, human, weights, training.names)
+    turned = human.copy()
+    turned[many.held_out] ^= True
+    settings = msgspec.structs.replace(SETTINGS, widths=(8,))
+    found = network.fit(many, settings, np.random.default_rng(1))
+    other = network.fit(TrainingSet(rows, turned, weights, training.names), settings, np.random.default_rng(1))
+    assert len(many.held_out) == 120
+    assert found.graph == other.graph
+    assert len(found.curve.held_out) == len(found.curve.seen)
+    if found.curve.seen:
+        assert found.curve.held_out != other.curve.held_out
 
 
 def test_the_graph_names_its_features_and_network(network: Any, training: TrainingSet, graph: bytes) -> None:
@@ -115,7 +152,7 @@ def test_two_clicks_are_enough(network: Any, training: TrainingSet) -> None:
     """The smallest training set, one click of each label, is fitted."""
     pair = np.array([np.flatnonzero(training.human)[0], np.flatnonzero(~training.human)[0]])
     tiny = TrainingSet(training.rows[pair], training.human[pair], training.weights[pair], training.names)
-    scores = Scorer(network.fit(tiny, SETTINGS, np.random.default_rng(1))).score(tiny.rows)
+    scores = Scorer(network.fit(tiny, SETTINGS, np.random.default_rng(1)).graph).score(tiny.rows)
     assert np.isfinite(scores).all()
 
 
@@ -124,7 +161,7 @@ def test_a_network_cannot_be_given_what_no_set_allows(training: TrainingSet) -> 
     broken = training.rows.copy()
     broken[7, 2] = np.nan
     everyone = np.ones(len(training.human), dtype=np.bool_)
-    with pytest.raises(TrainingError, match=r"velocity_user_1h of row 7 is nan"):
+    with pytest.raises(TrainingError, match=r"velocity_user_1h of row 7 is nan, and must be finite, as in 1 of 4000"):
         TrainingSet(broken, training.human, training.weights, training.names)
     with pytest.raises(TrainingError, match="0 clicks"):
         TrainingSet(training.rows[:0], training.human[:0], training.weights[:0], training.names)
@@ -132,3 +169,13 @@ def test_a_network_cannot_be_given_what_no_set_allows(training: TrainingSet) -> 
         TrainingSet(training.rows, everyone, training.weights, training.names)
     with pytest.raises(TrainingError, match="0 of 4000 clicks are labelled human"):
         TrainingSet(training.rows, ~everyone, training.weights, training.names)
+    with pytest.raises(TrainingError, match="none of the 11 features varies over 4000 clicks"):
+        TrainingSet(np.ones_like(training.rows), training.human, training.weights, training.names)
+
+
+def test_a_constant_feature_changes_no_score(graph: bytes, training: TrainingSet) -> None:
+    """A feature that never varied is named, and whatever it is later, scores stay as they were."""
+    assert training.constant == ("constant",)
+    later = training.rows.copy()
+    later[:, training.names.index("constant")] = 1000
+    np.testing.assert_array_equal(Scorer(graph).score(later), Scorer(graph).score(training.rows))

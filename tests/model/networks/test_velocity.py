@@ -12,9 +12,9 @@ from slidr.settings import ModelSettings
 
 def fitted(names: tuple[str, ...]) -> Scorer:
     """Fit the rule to two rows of these features."""
-    rows = np.zeros((2, len(names)), dtype=np.float32)
+    rows = np.eye(2, len(names), dtype=np.float32)
     labelled = TrainingSet(rows, np.array([True, False]), np.ones(2, dtype=np.float32), names)
-    return Scorer(velocity.fit(labelled, ModelSettings(), np.random.default_rng(1)))
+    return Scorer(velocity.fit(labelled, ModelSettings(), np.random.default_rng(1)).graph)
 
 
 def test_the_first_entity_that_the_click_has_decides() -> None:

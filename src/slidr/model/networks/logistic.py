@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 
-from slidr.model.training import Progress, TrainingSet, fit_layers
+from slidr.model.layers import fit_layers
+from slidr.model.training import Progress, Trained, TrainingSet
 from slidr.settings import ModelSettings
 
 _FASTER = 10  # a convex loss bears a larger step than a deep one, and within one pass it needs it
@@ -16,13 +19,14 @@ def fit(
     settings: ModelSettings,
     generator: np.random.Generator,
     progress: Progress | None = None,
-) -> bytes:
-    """Return the regression, which is a network without hidden layers, as an ONNX graph.
+    checkpoint: Path | None = None,
+) -> Trained:
+    """Return the regression, which is a network without hidden layers, as an ONNX graph, and its learning curve.
 
     It is trained like the network, with the same weights, so that a comparison shows what the hidden layers do.
 
     Raises:
-        TrainingError: the loss is not finite, or the graph does not agree with PyTorch.
+        TrainingError: as `slidr.model.layers.fit_layers`.
     """
-    settings = msgspec.structs.replace(settings, learning_rate=settings.learning_rate * _FASTER)
-    return fit_layers(training, (), settings, generator, progress, network="logistic")
+    settings = msgspec.structs.replace(settings, widths=(), learning_rate=settings.learning_rate * _FASTER)
+    return fit_layers(training, settings, generator, progress, checkpoint, network="logistic")

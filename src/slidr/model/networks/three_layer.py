@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from slidr.model.training import Progress, TrainingSet, fit_layers
+from slidr.model.layers import fit_layers
+from slidr.model.training import Progress, Trained, TrainingSet
 from slidr.settings import ModelSettings
 
 
@@ -13,12 +16,13 @@ def fit(
     settings: ModelSettings,
     generator: np.random.Generator,
     progress: Progress | None = None,
-) -> bytes:
-    """Return the trained network with its input scaling as an ONNX graph.
+    checkpoint: Path | None = None,
+) -> Trained:
+    """Return the trained network with its input scaling as an ONNX graph, and its learning curve.
 
     The widths of the layers are `model.widths`; the paper gives none, the defaults are ours.
 
     Raises:
-        TrainingError: the loss is not finite, or the graph does not agree with PyTorch.
+        TrainingError: as `slidr.model.layers.fit_layers`.
     """
-    return fit_layers(training, settings.widths, settings, generator, progress, network="three_layer")
+    return fit_layers(training, settings, generator, progress, checkpoint, network="three_layer")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from slidr.errors import TrainingError
 from slidr.model.graph import GraphBuilder
-from slidr.model.training import Progress, TrainingSet
+from slidr.model.training import Curve, Progress, Trained, TrainingSet
 from slidr.settings import ModelSettings, duration
 
 ENTITIES = ("user", "session", "ip")
@@ -20,15 +22,17 @@ def fit(
     settings: ModelSettings,
     generator: np.random.Generator,
     progress: Progress | None = None,
-) -> bytes:
+    checkpoint: Path | None = None,
+) -> Trained:
     """Return the rule as an ONNX graph: score = v / (v + 60), with v in clicks per hour over the longest half-life.
 
-    Nothing is learnt; settings and generator are taken because every network takes them.
+    Nothing is learnt, and the curve is empty; settings, generator and checkpoint are taken because every network takes
+    them.
 
     Raises:
         TrainingError: the features hold no velocity of a user, a session or an ip.
     """
-    del settings, generator
+    del settings, generator, checkpoint
     graph = GraphBuilder()
     velocities = {entity: name for entity in ENTITIES if (name := _slowest(training.names, entity))}
     if not velocities:
@@ -56,7 +60,7 @@ def fit(
     )
     if progress:
         progress(1.0)
-    return graph.finish(training.names, "velocity")
+    return Trained(graph.finish(training.names, "velocity"), Curve())
 
 
 def _slowest(names: tuple[str, ...], entity: str) -> str | None:
