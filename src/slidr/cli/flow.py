@@ -14,14 +14,18 @@ import pyarrow.parquet as pq
 from tabulate import tabulate
 
 from slidr.bundle import Bundle
+from slidr.calibration.calibrate import Calibration
 from slidr.cli.options import Bars, Outcome, account, printed, settings_option
 from slidr.cli.words import judgement, judgement_document
 from slidr.clock import SystemClock
+from slidr.daily.ablation import Ablated
+from slidr.daily.ablation import ablate as ablate_run
+from slidr.daily.calibration import calibrate_thresholds
 from slidr.daily.judge import judge as judge_run
 from slidr.daily.judge import publish as publish_run
 from slidr.daily.judge import read_evaluation, write_report
 from slidr.daily.plan import Run, plan_run
-from slidr.daily.stages import backfill_features, calibrate_thresholds, label_clicks, train_networks
+from slidr.daily.stages import backfill_features, label_clicks, train_networks
 from slidr.errors import SourceError
 from slidr.settings import Settings
 from slidr.tables import Threshold
@@ -93,9 +97,22 @@ def train(settings: Settings, day: datetime | None) -> Outcome:
 def calibrate(settings: Settings, day: datetime | None) -> Outcome:
     """Set a threshold for every slice, so that the false-positive budget buys the most invalidation."""
     run, bars = _plan(settings, day)
-    thresholds = calibrate_thresholds(run)
+    found = calibrate_thresholds(run)
     bars.close()
-    return Outcome(_table_of(thresholds), {"thresholds": msgspec.to_builtins(thresholds)})
+    text = f"{_table_of(found.thresholds)}\n\n{_promise(found, settings)}"
+    return Outcome(text, msgspec.to_builtins(found))
+
+
+def _promise(found: Calibration, settings: Settings) -> str:
+    """Say what the thresholds promise of the false-positive budget."""
+    budget = f"{100 * settings.calibration.fpr_budget:.4g} %"
+    if found.certificate is None:
+        return f"uncertified: at most {budget} of the calibration's own purchasing clicks are marked"
+    one = found.certificate
+    return (
+        f"certified: an FPR above {budget} has a chance of {100 * one.risk:.4g} % at most, by {one.purchasers:,}"
+        f" purchasers of whom {one.marked:,} are marked"
+    )
 
 
 def _table_of(thresholds: tuple[Threshold, ...]) -> str:
@@ -122,6 +139,25 @@ def _truth(path: Path) -> pa.Table:
         return pq.read_table(path, columns=["click_id", "family"])
     except pa.ArrowInvalid as fault:
         raise SourceError(f"{path} does not hold the truth that `slidr simulate` writes: {fault}") from None
+
+
+@click.command(short_help="Learn again without each part of the method, and compare.")
+@settings_option
+@_day_option
+@click.option("--truth", type=click.Path(path_type=Path, exists=True), help="Simulation only: the truth's folder.")
+@printed
+def ablate(settings: Settings, day: datetime | None, truth: Path | None) -> Outcome:
+    """Learn again without sample weights, slices, RFM labels and each kind of features, one at a time.
+
+    Every row stands at the judging part's own budget, so the rows compare at equal FPR. Nothing is kept.
+    """
+    run, bars = _plan(settings, day)
+    found = list(ablate_run(run, _truth(truth) if truth else None))
+    bars.close()
+    columns = [key for key in Ablated.__struct_fields__ if any(getattr(one, key) is not None for one in found)]
+    rows = [[getattr(one, key) for key in columns] for one in found]
+    headers = ["left out", *(key.replace("_", " ") for key in columns[1:])]
+    return Outcome(tabulate(rows, headers, floatfmt=".4f", missingval="-"), {"ablated": msgspec.to_builtins(found)})
 
 
 @click.command(short_help="Make the bundle and promote it to champion.")
