@@ -14,10 +14,11 @@ from tests.learned import NOW, Learned, copy_of
 
 from slidr.bundle import read_bundle
 from slidr.clock import ManualClock
+from slidr.daily.calibration import read_calibration, read_thresholds
 from slidr.daily.judge import judge, publish, read_evaluation, write_report
 from slidr.daily.parts import read_part
 from slidr.daily.plan import Run
-from slidr.daily.stages import read_networks, read_thresholds
+from slidr.daily.stages import read_networks
 from slidr.decide import read_champion
 from slidr.errors import FeatureError, LabelError, SettingsError
 from slidr.model.scorer import Scorer
@@ -35,7 +36,7 @@ def run(learned: Learned, tmp_path: Path) -> Run:
 def test_the_deciding_network_comes_first_and_each_is_compared(learned: Learned) -> None:
     """The calibrated network leads, and every network stands there with one threshold at the same budget."""
     results = [(result.network, result.calibration) for result in learned.evaluation.networks]
-    assert results[0] == ("three_layer", "slices")
+    assert results[0] == ("three_layer", learned.settings.calibration.method)
     assert results[1:] == [(name, "one threshold") for name in ("three_layer", "logistic", "velocity")]
     assert learned.evaluation.budget == learned.settings.calibration.fpr_budget
 
@@ -50,7 +51,7 @@ def test_numbers_are_those_of_the_judging_day(learned: Learned) -> None:
     paths = [f"device={device}/logged_in={str(logged_in).lower()}" for device, logged_in in columns]
     marked = scores > np.array([by_slice[path] for path in paths], np.float32)
     result = evaluation.networks[0]
-    assert result.ivr == pytest.approx(marked.mean())
+    assert result.ivr.value == pytest.approx(marked.mean())
     assert result.fpr.value == pytest.approx(marked[part.purchased].mean())
     assert evaluation.slices[0].clicks == len(scores)
     assert evaluation.slices[0].purchases == part.purchased.sum()
@@ -125,18 +126,22 @@ def test_the_spans_are_those_of_the_run(learned: Learned) -> None:
 
 
 def test_the_truth_adds_families_and_changes_nothing_else(learned: Learned) -> None:
-    """With the truth every robot family has its recall, people first; without it all other numbers are the same."""
-    families = [result.family for result in learned.evaluation.networks[0].families]
-    assert families[0] == HUMAN
+    """With the truth every robot family has its recall; without it all other numbers are the same."""
+    caught = learned.evaluation.networks[0].caught
+    assert caught is not None
+    families = [result.family for result in caught.families]
+    assert HUMAN not in families
     assert len(families) >= 4
-    assert families[1:] == sorted(families[1:])
+    assert families == sorted(families)
     blind = judge(learned.run, title=learned.evaluation.title)
-    assert all(result.families == () for result in blind.networks)
+    assert blind.missed == ()
     assert any("truth is not known" in note for note in blind.notes)
-    for field in ("slices", "curves", "slice_curves", "density", "train", "judge"):
+    for field in ("curves", "slice_curves", "health", "proxy", "assurance", "learning", "card", "train", "judge"):
         assert getattr(blind, field) == getattr(learned.evaluation, field)
     for one, other in zip(blind.networks, learned.evaluation.networks, strict=True):
-        assert msgspec.structs.replace(other, families=()) == one
+        assert msgspec.structs.replace(other, caught=None, caught_at_budget=None) == one
+    for mine, its in zip(blind.slices, learned.evaluation.slices, strict=True):
+        assert msgspec.structs.replace(its, recall=None, true_fpr=None) == mine
 
 
 def test_a_few_purchases_are_said_to_be_few(learned: Learned) -> None:
@@ -180,7 +185,10 @@ def test_a_bundle_says_what_it_was_made_from(learned: Learned) -> None:
     assert bundle.thresholds == read_thresholds(run)
     assert bundle.contract.key_fingerprint == run.pseudonymiser.fingerprint
     assert bundle.contract.slice_columns == ("device", "logged_in")
-    assert bundle.metrics["networks"][0]["ivr"] == learned.evaluation.networks[0].ivr
+    assert bundle.metrics["networks"][0]["ivr"]["value"] == learned.evaluation.networks[0].ivr.value
+    assert bundle.metrics["card"]["facts"][0][0] == "network"
+    assert bundle.calibration == read_calibration(run)
+    assert not bundle.certified
     assert bundle.manifest.created_at == NOW
 
 
@@ -215,7 +223,7 @@ def test_an_infinite_threshold_is_judged_and_published(run: Run) -> None:
         threshold["threshold"] = float("inf")
     run.lake.write(THRESHOLDS, run.lake.read(THRESHOLDS).from_pylist(thresholds))
     evaluation = judge(run, title="nothing marked")
-    assert evaluation.networks[0].ivr == 0
+    assert evaluation.networks[0].ivr.value == 0
     write_report(run, evaluation)
     again = read_evaluation(run.settings)
     bundle = publish(run, again, ManualClock(NOW), who="tests", why="harmless")

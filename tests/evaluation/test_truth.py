@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from slidr.clock import DAY, HOUR
 from slidr.errors import LabelError
-from slidr.evaluation.truth import Truth, catch, catch_at_true_fpr, level_at, read_truth, sparse_hours
+from slidr.evaluation.results import Caught, FamilyCaught
+from slidr.evaluation.truth import Truth, catch, catch_at_true_fpr, level_at, missed, read_truth, sparse_hours
 
 TABLE = pa.table({"click_id": ["a", "b", "c", "d"], "family": ["human", "burst", "human", "botnet"]})
 
@@ -51,6 +52,15 @@ def test_a_level_keeps_the_true_limit_and_none_lower_does(rows: list[tuple[int, 
     found = catch_at_true_fpr(u, truth, limit)
     assert found.true_fpr is not None
     assert found.true_fpr <= limit
+
+
+def test_families_under_one_half_are_missed_the_worst_first() -> None:
+    """A family of which half is caught is not missed; one that the simulator lacks has no signal."""
+    families = tuple(FamilyCaught(*row) for row in (("burst", 9, 0.5), ("mimic", 9, 0.2), ("other", 9, 0.1)))
+    found = missed(Caught(0.3, 1.0, 0.0, families))
+    assert [one.family for one in found] == ["other", "mimic"]
+    assert found[0].signal == ""
+    assert found[1].signal
 
 
 def test_sparse_hours_are_those_with_the_fewest_clicks() -> None:

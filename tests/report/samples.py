@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from slidr.calibration.certificate import Certificate
 from slidr.clock import DAY
+from slidr.evaluation.change import compare
 from slidr.evaluation.judging import (
     Judged,
     draw_curve,
@@ -17,9 +19,12 @@ from slidr.evaluation.judging import (
     notes_on,
     thresholds_of,
 )
-from slidr.evaluation.results import DrawnCurve, Evaluation, KeptOut, Span
-from slidr.evaluation.truth import Truth
+from slidr.evaluation.proxy import ProxyCheck
+from slidr.evaluation.results import Assurance, DrawnCurve, Evaluation, KeptOut, Learning, ModelCard, Span
+from slidr.evaluation.truth import Truth, missed
+from slidr.labels.diagnostics import DayCount, HumanShare, LabelHealth, MissingClass, Overlap
 from slidr.metrics import curve, threshold_at
+from slidr.model.training import Curve
 from slidr.slices import ROOT
 from slidr.tables import Threshold, ThresholdSource
 
@@ -89,6 +94,44 @@ def density(seed: int = 3) -> list[list[float | None]]:
     return table
 
 
+def health() -> LabelHealth:
+    """Return the health of labels with a day without purchases and hours without human labels."""
+    days = tuple(DayCount(f"2026-03-{day:02}", 40_000, 1800, 0 if day == 5 else 1500) for day in range(2, 9))
+    return LabelHealth(
+        clicks=280_000,
+        mature=280_000,
+        human=12_600,
+        purchases=9_000,
+        purchasers=7_900,
+        density=tuple(map(tuple, density())),
+        timezone="Europe/Berlin",
+        days=days,
+        missing=(MissingClass("2026-03-05", "purchase", 40_000),),
+        overlap=(Overlap("purchase", "rfm", 9_000, 4_000, 400, 129.0),),
+        human_share=HumanShare(0.71, 0.68, 0.74, 0.69, 0.8, 1_900),
+    )
+
+
+def learning() -> tuple[Learning, ...]:
+    """Return learning curves of two networks, one of them in trees, and one of a network that does not learn."""
+    seen = tuple(range(1000, 41_000, 1000))
+    fall = tuple(0.3 + 0.4 / (1 + step / 5000) for step in seen)
+    return (
+        Learning("three_layer", Curve("clicks", seen, fall, tuple(loss + 0.01 for loss in fall)), ("clicks_ip_1m",)),
+        Learning("lightgbm", Curve("trees", (1, 2, 3), (0.7, 0.6, 0.5))),
+        Learning("velocity", Curve()),
+    )
+
+
+CERTIFICATE = Certificate(BUDGET, 0.05, 5_000, 16, 16, 3.2)
+CARD = ModelCard(
+    (("network", "three_layer (256 x 128 x 64): 2 features in, 184 kB"), ("seed", "1")),
+    ("clicks_user_24h", "logged_in"),
+    ("Deciding clicks.",),
+    ("It knows buyers alone.",),
+)
+
+
 def evaluation(
     *, clicks: int = 40_000, slices: int = 6, truth: bool = True, title: str = "Simulated log"
 ) -> Evaluation:
@@ -103,6 +146,7 @@ def evaluation(
     marked = sample.scores["three_layer"] > thresholds_of(sample.slices, sample.paths, chosen)
     found = judge_slices(sample.scores["three_layer"], sample, chosen)
     purchases = int(sample.purchased.sum())
+    caught, before_marked = results[0].caught_at_budget, sample.scores["three_layer"] > np.float32(chosen[0].threshold)
     return Evaluation(
         title=title,
         budget=BUDGET,
@@ -114,9 +158,15 @@ def evaluation(
         slices=found,
         curves=_curves(sample, marked),
         slice_curves=_slice_curves(sample, marked),
-        density=density(),
         timezone="Europe/Berlin",
         notes=notes_on(sample, found, budget=BUDGET, calibrated_on=2_000),
+        health=health(),
+        proxy=ProxyCheck(0.005, 0.0121, 2.42, warning=True, purchases=purchases, marked_purchases=7, strata=31),
+        change=compare("0a1b2c3d4e5f6071", before_marked, marked, sample.purchased, sample.slices, sample.paths),
+        assurance=Assurance("neyman_pearson", CERTIFICATE, 598, 5_000, 0.05),
+        learning=learning(),
+        missed=missed(caught) if caught else (),
+        card=CARD,
     )
 
 
@@ -156,7 +206,6 @@ def bare() -> Evaluation:
         slices=found,
         curves=(),
         slice_curves=(),
-        density=[],
         timezone="UTC",
         notes=notes_on(unsold, found, budget=BUDGET, calibrated_on=0),
     )

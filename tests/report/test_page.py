@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.report import samples
 
-from slidr.evaluation.results import Evaluation
+from slidr.evaluation.results import Assurance, Evaluation, MissedFamily, ModelCard
 from slidr.report.page import PANELS, render
 
 HOSTILE = "device=</td><script>alert('1')</script>\"&$x$"
@@ -88,16 +88,25 @@ def test_the_page_can_be_read_without_seeing_it(page: Page) -> None:
 
 
 def test_the_page_is_told_in_order(page: Page) -> None:
-    """The verdict comes first, then warnings, comparison, curves, slices, hours, parts and words."""
+    """The verdict comes first, then checks, warnings, the change, the numbers, what they rest on, and words."""
     marks = [
         "On the judging part",
+        "Certified. With 95",
+        "Before you trust",
+        "What changes against the champion",
         "How the networks compare",
         "All clicks, list rules included",
-        "Against the truth",
         "What more false positives would buy",
         "Slice by slice, drawn",
         "Slice by slice, in numbers",
+        "Against the truth",
+        "Families missed",
+        "How far the labels can be trusted",
         "How human each hour",
+        "Do buyers stand for all people?",
+        "What is promised",
+        "How the networks learnt",
+        "What it is for",
         "Which part of the log",
         "The words used here",
     ]
@@ -136,10 +145,14 @@ def test_strings_of_the_data_are_never_markup(evaluation: Evaluation) -> None:
         slices=(*evaluation.slices, msgspec.structs.replace(evaluation.slices[1], slice=HOSTILE)),
         curves=tuple(msgspec.structs.replace(curve, name=HOSTILE) for curve in evaluation.curves),
         slice_curves=(msgspec.structs.replace(evaluation.slice_curves[0], name=HOSTILE),),
+        change=HOSTILE,
+        missed=(MissedFamily(HOSTILE, 1, 0.1, HOSTILE),),
+        learning=(msgspec.structs.replace(evaluation.learning[0], network=HOSTILE, constant=(HOSTILE,)),),
+        card=ModelCard(((HOSTILE, HOSTILE),), (HOSTILE,), (HOSTILE,), (HOSTILE,)),
     )
     page = Page(render(hostile))
     assert page.tags("script") == []
-    assert page.text.count(HOSTILE) >= 6
+    assert page.text.count(HOSTILE) >= 16
 
 
 def test_without_purchases_every_gap_is_explained() -> None:
@@ -152,11 +165,54 @@ def test_without_purchases_every_gap_is_explained() -> None:
         "No curves: no click of the judging part led to a purchase",
         "No slice can be drawn",
         "No hour of the training part holds clicks",
+        "Nothing was compared with the champion",
+        "The labels of the training part were not looked at",
+        "Not checked: that takes purchases",
+        "How the thresholds were set is not known",
+        "No learning curve was kept",
+        "No model card was written",
     ):
         assert reason in page.text
     assert page.tags("svg") == []
     assert "nan" not in page.text.lower().split()
     assert not re.search(r"\bNone\b", page.text)
+
+
+def test_the_evidence_is_told(evaluation: Evaluation, page: Page) -> None:
+    """Champion, missed families with their signals, labels, proxy, promise, learning and card stand on the page."""
+    text = re.sub(r"\s+", " ", page.text)
+    assert "The champion is the bundle that decides now, 0a1b2c3d4e5f6071." in text
+    assert evaluation.missed
+    assert all(one.signal in text for one in evaluation.missed)
+    for said in (
+        "the 40000 clicks have no purchase label",
+        "weighed up to all unmarked clicks",
+        "of people's clicks (the truth)",
+        "a share of 5 % promises too much",
+        "Features that never varied in the training part, and so taught nothing: clicks_ip_1m.",
+        "No curve: velocity",
+        "three_layer (256 x 128 x 64)",
+    ):
+        assert said in text
+    labels = [svg.get("aria-label") or "" for svg in page.tags("svg")]
+    assert sum(label.startswith("Learning curve of") for label in labels) == 2
+
+
+def test_an_uncertified_page_says_what_is_missing(evaluation: Evaluation) -> None:
+    """Without a certificate the page says that nothing is promised, and how many purchasers one needs."""
+    bare = Assurance("knee", None, 598, 120, 0.05)
+    text = re.sub(r"\s+", " ", Page(render(msgspec.structs.replace(evaluation, assurance=bare))).text)
+    assert "Uncertified." in text
+    assert "needs 598 purchasers at least; the calibration part has 120" in text
+    assert "Calibrate on more days" in text
+    enough = msgspec.structs.replace(bare, purchasers=600)
+    assert "There are enough here" in render(msgspec.structs.replace(evaluation, assurance=enough))
+
+
+def test_a_change_that_cannot_be_told_says_why(evaluation: Evaluation) -> None:
+    """Where there is no champion to compare with, its sentence stands in place of the table."""
+    said = "There is no champion yet"
+    assert said in Page(render(msgspec.structs.replace(evaluation, change=said))).text
 
 
 def test_nothing_at_all_is_still_a_page() -> None:

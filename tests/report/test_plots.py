@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import re
 from xml.etree import ElementTree as ET
 
@@ -13,6 +12,8 @@ from tests.report import samples
 
 from slidr.evaluation.results import DrawnCurve, Evaluation
 from slidr.report import plots
+from slidr.report.heat import heat_map
+from slidr.report.learning import learning_curve
 
 HOSTILE = "$<b>&\"a'$_^{"
 
@@ -29,8 +30,9 @@ def every_plot(evaluation: Evaluation) -> list[str]:
     panel = plots.slice_panel(
         1, evaluation.slice_curves[0], evaluation.curves[0], budget=evaluation.budget, corner=corner
     )
-    maps = [plots.heat_map(evaluation.density), plots.heat_map(evaluation.density, upright=True)]
-    return [plots.near_budget(evaluation), plots.full_range(evaluation), panel, *maps]
+    maps = [heat_map(samples.density()), heat_map(samples.density(), upright=True)]
+    learnt = [learning_curve(number, one) for number, one in enumerate(evaluation.learning[:2])]
+    return [plots.near_budget(evaluation), plots.full_range(evaluation), panel, *maps, *learnt]
 
 
 def test_plots_are_labelled_and_well_formed(evaluation: Evaluation) -> None:
@@ -105,17 +107,6 @@ def test_labels_are_spread_in_order(heights: list[float], gap: float) -> None:
     order = np.argsort(heights, kind="stable")
     assert all(np.diff(np.array(placed)[order]) >= gap - 1e-9)
     assert all(place <= 1 for place in placed)
-
-
-@pytest.mark.parametrize("missing", [math.nan, None])
-def test_a_week_without_clicks_is_drawn(missing: float | None) -> None:
-    """A heat map of nothing is a hatched one, and says so."""
-    assert "no hour holds clicks" in plots.heat_map([[missing] * 24] * 7)
-
-
-def test_a_week_without_humans_is_drawn() -> None:
-    """A heat map of zeros is all crosses."""
-    assert "168 hours with clicks but none labelled human" in plots.heat_map([[0.0] * 24] * 7)
 
 
 def test_a_slice_without_a_point_is_drawn() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 from tests.report import samples
 
-from slidr.evaluation.results import Caught, FamilyCaught
+from slidr.evaluation.results import Assurance, Caught, FamilyCaught
 from slidr.report.numerals import MISSING
 from slidr.report.summary import comparison, families
 
@@ -25,6 +25,26 @@ def test_numbers_are_those_of_the_evaluation() -> None:
         assert f"{100 * share:.1f} %" in text
     assert f"{100 * (result.fpr.low or 0):.2f} to {100 * (result.fpr.high or 0):.2f} %" in text
     assert f"{100 * (result.caught.true_fpr or 0):.2f} %" in text
+
+
+def test_the_checks_stand_under_the_table() -> None:
+    """Certificate, proxy and truth are told in words, warnings are marked, and no line is too wide."""
+    evaluation = samples.evaluation(clicks=5000)
+    text = comparison(evaluation)
+    flat = " ".join(text.split())
+    assert "certificate: Certified. With 95 % confidence" in flat
+    assert "warning: proxy: Of purchasing clicks" in flat
+    assert "truth: Simulated:" in flat
+    assert not any(line.lstrip().startswith("%") for line in text.splitlines())
+    bare = msgspec.structs.replace(evaluation, assurance=Assurance("knee", None, 598, 120, 0.05))
+    assert "warning: certificate: Uncertified." in comparison(bare)
+
+
+def test_the_deciding_network_has_intervals_by_who_clicked() -> None:
+    """IVR and coverage of the first row have their intervals under the table."""
+    evaluation = samples.evaluation(clicks=5000)
+    low, high = evaluation.networks[0].ivr.low or 0, evaluation.networks[0].ivr.high or 0
+    assert f"by who clicked: IVR {100 * low:.1f} to {100 * high:.1f} %, coverage" in comparison(evaluation)
 
 
 def test_all_clicks_stand_under_the_comparison() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,9 +17,12 @@ from slidr import metrics
 from slidr.bundle import Bundle, Contract, Parts, write_bundle
 from slidr.calibration.sample import CalibrationSample
 from slidr.clock import Clock
+from slidr.daily.calibration import read_calibration, read_thresholds
+from slidr.daily.card import model_card
+from slidr.daily.evidence import assurance, change_from_champion, label_health, learning, proxy_check
 from slidr.daily.parts import Part, read_part, sample_of
 from slidr.daily.plan import Run
-from slidr.daily.stages import read_networks, read_thresholds
+from slidr.daily.stages import read_networks
 from slidr.daily.stamps import require, stamp
 from slidr.decide import check_serves
 from slidr.errors import SettingsError
@@ -31,8 +35,8 @@ from slidr.evaluation.judging import (
     notes_on,
     thresholds_of,
 )
-from slidr.evaluation.results import DrawnCurve, Evaluation, NetworkResult, Span
-from slidr.evaluation.truth import read_truth
+from slidr.evaluation.results import Assurance, DrawnCurve, Evaluation, NetworkResult, Span
+from slidr.evaluation.truth import missed, read_truth
 from slidr.model.scorer import Scorer
 from slidr.registry import Registry
 from slidr.report.page import render
@@ -90,12 +94,28 @@ def judge(run: Run, *, title: str, truth: pa.Table | None = None) -> Evaluation:
         slices=slices,
         curves=_network_curves(judged, thresholds, results),
         slice_curves=_slice_curves(network, judged, thresholds),
-        density=_density(run),
         timezone=settings.timezone,
         notes=notes_on(judged, slices, budget=budget, calibrated_on=int(calibrate.purchased.sum())),
     )
+    evaluation = _with_evidence(run, evaluation, judged, judged_part, assurance(run, calibrate))
     run.progress("judge", 1)
     return evaluation
+
+
+def _with_evidence(run: Run, evaluation: Evaluation, judged: Judged, part: Part, promised: Assurance) -> Evaluation:
+    """Return the evaluation with what lets a reader trust or doubt it."""
+    network, caught = evaluation.networks[0].network, evaluation.networks[0].caught_at_budget
+    marked = judged.scores[network] > thresholds_of(judged.slices, judged.paths, read_thresholds(run))
+    return msgspec.structs.replace(
+        evaluation,
+        health=label_health(run, part, judged.scores[network]),
+        proxy=proxy_check(run, part, judged, marked),
+        change=change_from_champion(run, part, judged, marked),
+        assurance=promised,
+        learning=learning(run, judged.scores),
+        missed=missed(caught) if caught else (),
+        card=model_card(run, read_networks(run)[network], promised),
+    )
 
 
 def _one_threshold(scores: NDArray[np.float32], purchased: NDArray[np.bool_], budget: float) -> tuple[Threshold, ...]:
@@ -158,15 +178,6 @@ def _span(run: Run, span: tuple[int, int]) -> Span:
     return Span(span[0], span[1], len(labels), labels.count("purchase"))
 
 
-def _density(run: Run) -> list[list[float]]:
-    labels = run.lake.read(LABELS, start=run.split.train[0], end=run.split.train[1], columns=["time", "human"])
-    times = labels["time"].cast(pa.int64()).to_numpy()
-    density: list[list[float]] = metrics.human_density(
-        times, labels["human"].to_numpy(), run.settings.timezone
-    ).tolist()
-    return density
-
-
 def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: str) -> Bundle:
     """Write the bundle of a run, publish it in the registry and make it the champion.
 
@@ -191,6 +202,7 @@ def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: st
         catalogue=run.catalogue,
         graph=read_networks(run)[settings.model.network],
         thresholds=read_thresholds(run),
+        calibration=read_calibration(run),
         contract=Contract(settings.slices.columns, settings.clicks.ip, run.pseudonymiser.fingerprint),
         data={
             "lake": versions,
@@ -203,6 +215,7 @@ def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: st
             "networks": msgspec.to_builtins(evaluation.networks),
             "totals": msgspec.to_builtins(evaluation.totals),
             "slices": msgspec.to_builtins(evaluation.slices),
+            "card": msgspec.to_builtins(evaluation.card),
         },
     )
     bundle = write_bundle(Path(settings.storage.bundles), parts, created_at=clock.now(), version=version("slidr"))
@@ -219,13 +232,18 @@ def write_report(run: Run, evaluation: Evaluation) -> Path:
     stamp(run, "judge")
     folder = Path(run.settings.storage.report)
     folder.mkdir(parents=True, exist_ok=True)
-    document = msgspec.to_builtins(evaluation)
-    for result in document["slices"]:
-        # JSON has no infinity, which is the threshold of a slice that is never invalidated.
-        result["threshold"] = result["threshold"] if math.isfinite(result["threshold"]) else str(result["threshold"])
-    (folder / EVALUATION).write_bytes(msgspec.json.encode(document))
+    (folder / EVALUATION).write_bytes(msgspec.json.encode(_written(msgspec.to_builtins(evaluation))))
     (folder / "report.html").write_text(render(evaluation), encoding="utf-8")
     return folder / "report.html"
+
+
+def _written(value: Any) -> Any:
+    """Return a value with infinities as text, for JSON has none: the threshold of a slice that is never invalidated."""
+    if isinstance(value, dict):
+        return {name: _written(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_written(one) for one in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_evaluation(settings: Settings) -> Evaluation:

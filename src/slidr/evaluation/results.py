@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from slidr.calibration.certificate import Certificate
+from slidr.evaluation.change import Change
+from slidr.evaluation.proxy import ProxyCheck
+from slidr.labels.diagnostics import LabelHealth
+from slidr.model.training import Curve
 from slidr.tables import ThresholdSource
 
 
@@ -126,14 +130,60 @@ class Totals(msgspec.Struct, frozen=True):
         return self.purchases - self.listed_purchases - self.unmeasurable_purchases
 
 
+class MissedFamily(msgspec.Struct, frozen=True):
+    """A robot family of which less than half is caught at equal true FPR, and what would give it away."""
+
+    family: str
+    clicks: int
+    recall: float
+    signal: str
+
+
+class Assurance(msgspec.Struct, frozen=True):
+    """What is promised of the thresholds.
+
+    Attributes:
+        method: the method that ranked the clicks.
+        certificate: None where nothing is promised.
+        needed: how many purchasers the smallest certificate of this budget needs.
+        purchasers: how many the calibration part has.
+        risk: chance that a certificate promises too much.
+    """
+
+    method: str
+    certificate: Certificate | None
+    needed: int
+    purchasers: int
+    risk: float
+
+
+class Learning(msgspec.Struct, frozen=True):
+    """How a network learnt, and the features that never varied while it did."""
+
+    network: str
+    curve: Curve
+    constant: tuple[str, ...] = ()
+
+
+class ModelCard(msgspec.Struct, frozen=True):
+    """What a bundle's model is, for whom, and where it ends: names with what is said of each, in order."""
+
+    facts: tuple[tuple[str, str], ...]
+    features: tuple[str, ...]
+    use: tuple[str, ...]
+    limits: tuple[str, ...]
+
+
 class Evaluation(msgspec.Struct, frozen=True):
     """Everything that the report shows, as plain numbers.
 
     Shares of networks, slices and curves are of the clicks that reached the model; those of `totals` are of all clicks.
     The first of `networks` is the one that decides; `slices` and `slice_curves` are its own. A network can stand there
     once more with another calibration. `curves` and `slice_curves` hold no entry where no click led to a purchase.
-    `density` is the share of clicks labelled human by weekday (7, Monday first) and hour (24) over the training part;
-    NaN or None stands for an hour without clicks, because JSON has no NaN.
+
+    What follows `notes` is None or empty where it is not known: `health` of the training part's labels, with people's
+    share estimated on the judging part; `proxy`, `change` and `missed` of the deciding network on the judging part,
+    where `change` is a sentence if there is no champion to compare with; `missed` in simulation only.
     """
 
     title: str
@@ -146,6 +196,12 @@ class Evaluation(msgspec.Struct, frozen=True):
     slices: tuple[SliceResult, ...]
     curves: tuple[DrawnCurve, ...]
     slice_curves: tuple[DrawnCurve, ...]
-    density: Sequence[Sequence[float | None]]
     timezone: str
     notes: tuple[str, ...]
+    health: LabelHealth | None = None
+    proxy: ProxyCheck | None = None
+    change: Change | str = ""
+    assurance: Assurance | None = None
+    learning: tuple[Learning, ...] = ()
+    missed: tuple[MissedFamily, ...] = ()
+    card: ModelCard | None = None

@@ -14,11 +14,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from slidr import extensions
 from slidr.errors import LabelError
-from slidr.evaluation.results import Caught, FamilyCaught
+from slidr.evaluation.results import Caught, FamilyCaught, MissedFamily
 from slidr.metrics import Bools, Int64s, hours_of_week
 from slidr.simulate.truth import HUMAN
 
+FAMILIES = "slidr.simulate.robots"
+MISSED = 0.5
+"""Recall under which a family counts as missed."""
 _NIGHT = 6
 
 
@@ -100,6 +104,28 @@ def level_at(u: NDArray[Any], among: Bools, limit: float) -> float:
 def catch_at_true_fpr(u: NDArray[Any], truth: Truth, limit: float) -> Caught:
     """Return what is caught where at most this share of people's clicks is marked: how methods compare in truth."""
     return catch(u > level_at(u, ~truth.robot, limit), truth)
+
+
+def missed(caught: Caught) -> tuple[MissedFamily, ...]:
+    """Return the families of which less than half is caught, the worst first, with the signal that each gives.
+
+    The signal is empty for a family that the simulator does not have.
+
+    >>> found = missed(Caught(0.1, 1.0, 0.0, (FamilyCaught("burst", 9, 0.1), FamilyCaught("mimic", 9, 0.5))))
+    >>> [(one.family, one.signal) for one in found]
+    [('burst', 'hundreds of clicks of one address and campaign within minutes')]
+    """
+    known = extensions.names(FAMILIES)
+    found = sorted((one for one in caught.families if one.recall < MISSED), key=lambda one: (one.recall, one.family))
+    return tuple(
+        MissedFamily(
+            one.family,
+            one.clicks,
+            one.recall,
+            extensions.load(FAMILIES, one.family).SIGNAL if one.family in known else "",
+        )
+        for one in found
+    )
 
 
 def sparse_hours(times: Int64s, zone: str) -> Bools:

@@ -1,32 +1,28 @@
 """Page: an evaluation as one HTML file that needs nothing else, neither scripts nor an address.
 
-The template is `page.html` beside this module. All strings are escaped by it; only the plots, whose strings
-`slidr.report.plots` escapes, go in as they are.
+The templates lie in `template` beside this module. All strings are escaped by them; only the plots, whose strings
+`slidr.report.drawing` escapes, go in as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from slidr.evaluation.results import Evaluation, Interval, SliceResult, Span
-from slidr.report import plots
-from slidr.report.numerals import MISSING, bounds, count, fpr_digits, moment, percent, threshold_text
-from slidr.report.summary import families, gaps, marked
+from slidr.evaluation.change import Change
+from slidr.evaluation.results import Evaluation, Interval, SliceResult
+from slidr.report import plots, tables
+from slidr.report.checks import checks, lack, promise, told_change
+from slidr.report.heat import heat_map
+from slidr.report.learning import learning_curve
+from slidr.report.numerals import MISSING, bounds, count, fpr_digits, percent, threshold_text
+from slidr.report.summary import gaps
 from slidr.report.verdict import verdict
 from slidr.slices import ROOT
 
 PANELS = 12
 """Most slices that are drawn, the largest first; the table holds all."""
-
-_PARTS = (
-    ("train", "the network learnt from it"),
-    ("calibrate", "thresholds were set on it"),
-    ("judge", "everything above was measured on it"),
-)
 
 
 def render(evaluation: Evaluation) -> str:
@@ -34,22 +30,27 @@ def render(evaluation: Evaluation) -> str:
 
     What is missing (an FPR without purchases, curves, families, hours) is a dash and a sentence that says why.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
-    template = environment.from_string(resources.files("slidr.report").joinpath("page.html").read_text("utf-8"))
-    return template.render(
-        title=evaluation.title,
-        verdict=_unbroken(verdict(evaluation)),
-        notes=[_unbroken(note) for note in evaluation.notes],
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        loader=PackageLoader("slidr.report", "template"),
+    )
+    environment.filters["unbroken"] = _unbroken
+    return environment.get_template("page.html").render(
+        evaluation=evaluation,
+        verdict=verdict(evaluation),
+        checks=checks(evaluation),
         budget=_unbroken(percent(evaluation.budget, fpr_digits(evaluation.budget))),
-        timezone=evaluation.timezone,
         gaps=gaps(evaluation),
         tiles=_tiles(evaluation),
-        networks=_networks(evaluation),
-        totals=_totals(evaluation),
-        truth=_truth(evaluation),
-        slices=_slices(evaluation),
+        networks=tables.network_rows(evaluation),
+        totals=tables.total_rows(evaluation),
+        slices=tables.slice_rows(evaluation),
         slice_gaps=any(result.fpr.value is None or result.coverage.value is None for result in evaluation.slices),
-        spans=_spans(evaluation),
+        spans=tables.span_rows(evaluation),
+        **_truth(evaluation),
+        **_trust(evaluation),
         **_drawn(evaluation),
     )
 
@@ -66,20 +67,41 @@ def _tiles(evaluation: Evaluation) -> list[dict[str, str]]:
     return [
         {
             "name": "marked as robotic (IVR)",
-            "value": _unbroken(percent(result.ivr.value)),
-            "beside": f"of {count(evaluation.totals.reached, 'click')} that reached the network",
+            "value": percent(result.ivr.value),
+            "beside": _beside(result.ivr, f"of {count(evaluation.totals.reached, 'click')} that reached the network"),
         },
         {
             "name": "buyers marked by mistake (FPR)",
-            "value": _unbroken(percent(result.fpr.value, digits)),
-            "beside": _unbroken(_beside_fpr(result.fpr, evaluation.budget)),
+            "value": percent(result.fpr.value, digits),
+            "beside": _beside_fpr(result.fpr, evaluation.budget),
         },
         {
             "name": "busy sessions marked (coverage)",
-            "value": _unbroken(percent(result.coverage.value)),
-            "beside": "no session was busy" if result.coverage.value is None else "of their clicks",
+            "value": percent(result.coverage.value),
+            "beside": _beside(result.coverage, "of their clicks")
+            if result.coverage.value is not None
+            else "no session was busy",
         },
+        *_certified(evaluation),
     ]
+
+
+def _certified(evaluation: Evaluation) -> list[dict[str, str]]:
+    assurance = evaluation.assurance
+    if assurance is None:
+        return []
+    held = f"{count(assurance.purchasers, 'purchaser')} on the calibration part"
+    return [
+        {
+            "name": "promise for other days",
+            "value": "certified" if assurance.certificate else "none",
+            "beside": held if assurance.certificate else f"{held}; {count(assurance.needed)} needed",
+        }
+    ]
+
+
+def _beside(interval: Interval, text: str) -> str:
+    return text if interval.low is None else f"{text}; 95 % interval {bounds(interval, 1)}"
 
 
 def _beside_fpr(interval: Interval, budget: float) -> str:
@@ -89,128 +111,55 @@ def _beside_fpr(interval: Interval, budget: float) -> str:
     return f"95 % interval {bounds(interval, digits)}; budget {percent(budget, digits)}"
 
 
-def _networks(evaluation: Evaluation) -> list[dict[str, str]]:
+def _truth(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the rows that need the truth, none where it is not known."""
     digits = fpr_digits(evaluation.budget)
-    return [
-        {
-            "network": result.network,
-            "calibration": result.calibration,
-            "ivr": percent(result.ivr.value),
-            "fpr": percent(result.fpr.value, digits),
-            "bounds": bounds(result.fpr, digits),
-            "coverage": percent(result.coverage.value),
-            "at_budget": percent(result.ivr_at_budget),
-        }
-        for result in evaluation.networks
-    ]
+    # One threshold on its score compares networks in truth, so each stands there once.
+    once = {result.network: result.caught_at_budget for result in evaluation.networks if result.caught_at_budget}
+    known = any(result.caught for result in evaluation.networks)
+    return {
+        "truth": tables.truth_rows([result.caught for result in evaluation.networks], digits) if known else [],
+        "equal": tables.truth_rows(list(once.values()), digits) if once else [],
+        "compared": list(once),
+        "missed": tables.missed_rows(evaluation),
+    }
 
 
-def _totals(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return a row each for what list rules, missing identifiers and the network decided, and one for all clicks."""
-    totals, digits = evaluation.totals, fpr_digits(evaluation.budget)
-    fpr = evaluation.networks[0].fpr if evaluation.networks else Interval(None, None, None)
-    ivr = evaluation.networks[0].ivr.value if evaluation.networks else None
-    rows: list[tuple[str, int, int, float | None, Interval]] = [
-        ("list rules: invalid", totals.listed, totals.listed_purchases, *_certain(1.0, totals.listed_purchases)),
-        (
-            "nobody: no user, session or ip",
-            totals.unmeasurable,
-            totals.unmeasurable_purchases,
-            *_certain(0.0, totals.unmeasurable_purchases),
-        ),
-        ("the network", totals.reached, totals.reached_purchases, ivr, fpr),
-        ("all clicks", totals.clicks, totals.purchases, totals.ivr, totals.fpr),
-    ]
-    return [
-        {
-            "name": name,
-            "clicks": count(clicks),
-            "purchases": count(purchases),
-            "ivr": percent(share if clicks else None),
-            "fpr": percent(found.value, digits),
-            "bounds": bounds(found, digits),
-        }
-        for name, clicks, purchases, share, found in rows
-    ]
+def _trust(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what lets a reader trust or doubt the numbers."""
+    digits, change, assurance = fpr_digits(evaluation.budget), evaluation.change, evaluation.assurance
+    return {
+        "change_told": told_change(change.slices[0], digits) if isinstance(change, Change) else change,
+        "changes": tables.change_rows(change, digits) if isinstance(change, Change) else [],
+        "champion": change.champion if isinstance(change, Change) else "",
+        "unchanged": max(len(change.slices) - 1 - tables.CHANGED, 0) if isinstance(change, Change) else 0,
+        "promise": promise(assurance.certificate) if assurance and assurance.certificate else "",
+        "lack": lack(assurance, evaluation.budget) if assurance and not assurance.certificate else "",
+        "days": tables.day_rows(evaluation.health) if evaluation.health else [],
+        "proxy": _proxy(evaluation),
+    }
 
 
-def _certain(share: float, purchases: int) -> tuple[float, Interval]:
-    """Return a share that holds by rule and needs no interval."""
-    return share, Interval(share if purchases else None, None, None)
-
-
-def _truth(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return a row a robot family, and people last; none where the truth is not known."""
-    judged = [result for result in evaluation.networks if result.caught is not None]
-    if not judged:
+def _proxy(evaluation: Evaluation) -> list[dict[str, str]]:
+    """Return the two rates of the proxy check, and the true one where it is known."""
+    found, digits = evaluation.proxy, fpr_digits(evaluation.budget)
+    if found is None:
         return []
-    clicks = {family.family: family.clicks for result in judged if result.caught for family in result.caught.families}
-    digits = fpr_digits(evaluation.budget)
-    rows: list[dict[str, Any]] = [
-        {
-            "family": name,
-            "people": False,
-            "clicks": count(clicks[name]),
-            "marked": [percent(marked(result, name)) for result in evaluation.networks],
-        }
-        for name in families(evaluation.networks)
-    ]
-    people = [result.caught.true_fpr if result.caught else None for result in evaluation.networks]
+    caught = evaluation.networks[0].caught if evaluation.networks else None
+    rates = [("of purchasing clicks (the proxy)", found.proxy), ("weighed up to all unmarked clicks", found.reweighted)]
+    if caught and caught.true_fpr is not None:
+        rates.append(("of people's clicks (the truth)", caught.true_fpr))
+    longest = max(share for _, share in rates) or 1.0
     return [
-        *rows,
-        {
-            "family": "people (true false-positive rate)",
-            "people": True,
-            "clicks": MISSING,
-            "marked": [percent(share, digits) for share in people],
-        },
-    ]
-
-
-def _slices(evaluation: Evaluation) -> list[dict[str, Any]]:
-    digits = fpr_digits(evaluation.budget)
-    return [
-        {
-            "slice": result.slice,
-            "whole": result.slice == ROOT,
-            "clicks": count(result.clicks),
-            "purchases": count(result.purchases),
-            "threshold": _threshold(result, alone=len(evaluation.slices) == 1),
-            "source": result.source.value,
-            "ivr": percent(result.ivr.value),
-            "fpr": percent(result.fpr.value, digits),
-            "bounds": bounds(result.fpr, digits),
-            "coverage": percent(result.coverage.value),
-        }
-        for result in evaluation.slices
-    ]
-
-
-def _threshold(result: SliceResult, *, alone: bool) -> str:
-    """Write a slice's threshold; that of all traffic applies only where no slice has another."""
-    return (
-        threshold_text(result.threshold) if alone or result.slice != ROOT else f"({threshold_text(result.threshold)})"
-    )
-
-
-def _spans(evaluation: Evaluation) -> list[dict[str, str]]:
-    spans: Iterable[Span] = (evaluation.train, evaluation.calibrate, evaluation.judge)
-    return [
-        {
-            "name": name,
-            "role": role,
-            "start": moment(span.start, evaluation.timezone),
-            "end": moment(span.end, evaluation.timezone),
-            "clicks": count(span.clicks),
-            "purchases": count(span.purchases),
-        }
-        for (name, role), span in zip(_PARTS, spans, strict=True)
+        {"name": name, "share": percent(share, digits), "width": f"{100 * share / longest:.1f}"}
+        for name, share in rates
     ]
 
 
 def _drawn(evaluation: Evaluation) -> dict[str, Any]:
     """Return the plots, each None or empty where there is nothing to draw."""
-    curves, hours = evaluation.curves, any(share is not None for day in evaluation.density for share in day)
+    density = evaluation.health.density if evaluation.health else ()
+    curves, hours = evaluation.curves, any(share is not None for day in density for share in day)
     drawable = [curve for curve in evaluation.slice_curves if curve.name != ROOT]
     return {
         "near": plots.near_budget(evaluation) if curves else None,
@@ -220,8 +169,15 @@ def _drawn(evaluation: Evaluation) -> dict[str, Any]:
         "unshown": max(len([result for result in evaluation.slices if result.slice != ROOT]) - PANELS, 0)
         if len(drawable) > PANELS
         else 0,
-        "week": plots.heat_map(evaluation.density) if hours else None,
-        "upright": plots.heat_map(evaluation.density, upright=True) if hours else None,
+        "week": heat_map(density) if hours else None,
+        "upright": heat_map(density, upright=True) if hours else None,
+        "learnt": [
+            {"name": one.network, "svg": learning_curve(number, one)}
+            for number, one in enumerate(evaluation.learning)
+            if one.curve.seen
+        ],
+        "unlearnt": [one.network for one in evaluation.learning if not one.curve.seen],
+        "constant": list(dict.fromkeys(name for one in evaluation.learning for name in one.constant)),
     }
 
 
@@ -229,7 +185,7 @@ def _outside(evaluation: Evaluation) -> str:
     """Name the thresholds' points that the plot near the budget cannot hold."""
     right, digits = plots.near_right(evaluation), fpr_digits(evaluation.budget)
     return "; ".join(
-        f"{result.network} ({result.calibration}) at an FPR of {_unbroken(percent(result.fpr.value, digits))}"
+        f"{result.network} ({result.calibration}) at an FPR of {percent(result.fpr.value, digits)}"
         for result in evaluation.networks
         if result.fpr.value is not None and result.fpr.value > right
     )
@@ -259,4 +215,4 @@ def _said(result: SliceResult, budget: float) -> str:
     fpr = percent(result.fpr.value, fpr_digits(budget)) if result.fpr.value is not None else MISSING
     text = f"threshold {threshold_text(result.threshold)} ({result.source.value}):"
     text += f" IVR {percent(result.ivr.value)}, FPR {fpr}"
-    return _unbroken(f"{text} of {count(result.purchases, 'purchasing click')}")
+    return f"{text} of {count(result.purchases, 'purchasing click')}"

@@ -1,60 +1,18 @@
-"""Plots: the report's figures as SVG text that stands inside the page.
-
-Colours are those of Okabe and Ito ("Color Universal Design", 2008), told apart by colour-blind readers; line styles
-differ too, for print without colour. Text stays text, so that the page's font and a screen reader can take it. The same
-evaluation gives the same bytes: ids are salted with the plot's name, and nothing is dated.
-"""
+"""Plots: IVR over FPR, of networks and of slices."""
 
 from __future__ import annotations
 
-import html
-import io
 import itertools
-import math
-import re
 from collections.abc import Sequence
 
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from numpy.typing import NDArray
 
 from slidr.evaluation.results import DrawnCurve, Evaluation, NetworkResult
-from slidr.report.numerals import count, fpr_digits, percent
-
-_INK, _SOFT, _GRID = "#22303c", "#5b6875", "#dfe4e9"
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9")
-_DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (6, 2)), (0, (2, 1.4)), (0, (6, 2, 1.5, 2)))
-_DENSITIES = LinearSegmentedColormap.from_list("density", ["#edf3f8", "#a9cbe3", "#4b94c8", "#0b4f8a", "#08284a"])
-_ALARM = "#d55e00"
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-
-_STYLE = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": _SOFT,
-    "axes.grid": True,
-    "axes.labelcolor": _INK,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "font.size": 9,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.7,
-    "hatch.linewidth": 0.6,
-    "legend.frameon": False,
-    "lines.solid_capstyle": "round",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "slidr",
-    "text.color": _INK,
-    "text.parse_math": False,
-    "xtick.color": _SOFT,
-    "xtick.labelcolor": _INK,
-    "ytick.color": _SOFT,
-    "ytick.labelcolor": _INK,
-}
+from slidr.report.drawing import COLOURS, DASHES, GRID, INK, SOFT, percent_tick, styled, svg
+from slidr.report.numerals import fpr_digits, percent
 
 _FEW_POINTS = 60
 """Fewest points of a curve that is drawn without steps; a step shows that nothing lies between two purchases."""
@@ -85,7 +43,7 @@ def near_budget(evaluation: Evaluation) -> str:
     """
     right = near_right(evaluation)
     chosen = [result.ivr.value or 0.0 for result in evaluation.networks if result.fpr.value is not None]
-    with matplotlib.style.context(["default", _STYLE]):
+    with styled():
         figure = Figure(figsize=(4.8, 3.5))
         axes = figure.add_axes((0.15, 0.14, 0.63, 0.77))
         heights = []
@@ -96,7 +54,7 @@ def near_budget(evaluation: Evaluation) -> str:
         _axes(axes, right, min(1.0, 1.12 * max([*heights, *chosen, 0.05])))
         _budget(axes, evaluation.budget)
         _labels(axes, [curve.name for curve in evaluation.curves], heights)
-        return _svg(figure, "near", f"IVR-FPR curves up to an FPR of {percent(right)}. {_told(evaluation)}")
+        return svg(figure, "near", f"IVR-FPR curves up to an FPR of {percent(right)}. {_told(evaluation)}")
 
 
 def panel_corner(budget: float, curves: Sequence[DrawnCurve]) -> tuple[float, float]:
@@ -109,19 +67,19 @@ def panel_corner(budget: float, curves: Sequence[DrawnCurve]) -> tuple[float, fl
 
 def full_range(evaluation: Evaluation) -> str:
     """Draw the networks' curves from marking the least to marking everything."""
-    with matplotlib.style.context(["default", _STYLE]):
+    with styled():
         figure = Figure(figsize=(4.8, 3.5))
         axes = figure.add_axes((0.15, 0.14, 0.79, 0.77))
-        axes.plot([0, 1], [0, 1], color=_GRID, linewidth=1.2, zorder=1)
-        axes.text(0.42, 0.40, "marking at random", color=_SOFT, fontsize=8, rotation=38, ha="left", va="top")
+        axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.2, zorder=1)
+        axes.text(0.42, 0.40, "marking at random", color=SOFT, fontsize=8, rotation=38, ha="left", va="top")
         for place, curve in enumerate(evaluation.curves):
             _line(axes, curve, place)
         _points(axes, evaluation)
         _axes(axes, 1.0, 1.0)
-        axes.axvline(evaluation.budget, color=_INK, linewidth=1, linestyle=(0, (4, 3)))
+        axes.axvline(evaluation.budget, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         if evaluation.curves:
             axes.legend(loc="lower right", handlelength=2.6, fontsize=9)
-        return _svg(figure, "full", f"IVR-FPR curves over the full range. {_told(evaluation)}")
+        return svg(figure, "full", f"IVR-FPR curves over the full range. {_told(evaluation)}")
 
 
 def slice_panel(
@@ -137,19 +95,19 @@ def slice_panel(
         corner: largest FPR and IVR drawn, the same in all panels so that they can be compared.
     """
     right, top = corner
-    with matplotlib.style.context(["default", _STYLE, {"font.size": 8}]):
+    with styled({"font.size": 8}):
         figure = Figure(figsize=(3.2, 2.1))
         axes = figure.add_axes((0.19, 0.19, 0.75, 0.76))
         if whole is not None:
             axes.plot(whole.fpr, whole.ivr, color="#b4bdc6", linewidth=1.6, drawstyle=_drawstyle(whole))
-        axes.plot(curve.fpr, curve.ivr, color=_COLOURS[0], linewidth=1.9, drawstyle=_drawstyle(curve))
+        axes.plot(curve.fpr, curve.ivr, color=COLOURS[0], linewidth=1.9, drawstyle=_drawstyle(curve))
         if curve.point is not None:
             axes.plot(
                 [min(curve.point[0], right)],
                 [curve.point[1]],
                 marker="o" if curve.point[0] <= right else ">",
                 markersize=6.5,
-                color=_COLOURS[0],
+                color=COLOURS[0],
                 markeredgecolor="white",
                 clip_on=False,
                 zorder=5,
@@ -157,66 +115,21 @@ def slice_panel(
         _axes(axes, right, top)
         axes.set_xlabel("FPR", labelpad=1)
         axes.set_ylabel("IVR", labelpad=1)
-        axes.axvline(budget, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.axvline(budget, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
         said = "no threshold was judged on it"
         if curve.point is not None:
             said = (
                 f"its threshold gave IVR {percent(curve.point[1])} at FPR {percent(curve.point[0], fpr_digits(budget))}"
             )
-        return _svg(figure, f"slice{number}", f"IVR-FPR curve of the slice {curve.name}: {said}.")
-
-
-def heat_map(density: Sequence[Sequence[float | None]], *, upright: bool = False) -> str:
-    """Draw the share of clicks labelled human by hour of week, 7 x 24: crossed where zero, hatched without clicks.
-
-    Args:
-        density: Monday first; NaN or None for an hour without clicks.
-        upright: hours downwards and days across, for a phone.
-    """
-    table = np.array([[math.nan if share is None else share for share in day] for day in density], np.float64)
-    top = float(np.nanmax(table)) if np.isfinite(table).any() else 0.0
-    shown = table.T if upright else table
-    with matplotlib.style.context(["default", _STYLE, {"axes.grid": False, "axes.spines.left": False}]):
-        figure = Figure(figsize=(3.4, 6.2) if upright else (8.4, 2.75))
-        axes = figure.add_axes((0.14, 0.13, 0.83, 0.83) if upright else (0.055, 0.25, 0.935, 0.73))
-        rows, columns = shown.shape
-        axes.add_patch(Rectangle((0, 0), columns, rows, facecolor="#f4f4f2", edgecolor="#b4bdc6", hatch="////"))
-        axes.pcolormesh(
-            np.ma.masked_invalid(shown), cmap=_DENSITIES, vmin=0, vmax=top or 1, edgecolors="white", linewidth=1.2
-        )
-        down, across = np.nonzero(shown == 0)
-        axes.plot(across + 0.5, down + 0.5, "x", color=_ALARM, markersize=7, markeredgewidth=1.8)
-        axes.invert_yaxis()
-        axes.spines["bottom"].set_visible(False)
-        axes.tick_params(length=0)
-        hours = [f"{hour}:00" for hour in range(0, 24, 3)] if upright else [str(hour) for hour in range(24)]
-        set_days, set_hours = (axes.set_xticks, axes.set_yticks) if upright else (axes.set_yticks, axes.set_xticks)
-        set_days(np.arange(7) + 0.5, _DAYS)
-        set_hours(np.arange(0, 24, 3 if upright else 1) + 0.5, hours)
-        _key(figure, top, upright=upright)
-        return _svg(figure, "upright" if upright else "week", _told_density(table))
-
-
-def _key(figure: Figure, top: float, *, upright: bool) -> None:
-    """Draw the scale of colours under the heat map."""
-    axes = figure.add_axes((0.14, 0.06, 0.36, 0.018) if upright else (0.055, 0.085, 0.22, 0.042))
-    axes.pcolormesh(np.linspace(0, 1, 24)[None, :], cmap=_DENSITIES, vmin=0, vmax=1)
-    axes.set_xticks([0, 12, 24], [percent(share) for share in (0.0, top / 2, top)])
-    axes.set_yticks([])
-    axes.spines["bottom"].set_visible(False)
-    axes.tick_params(length=0, labelsize=8, pad=2)
-    notes = (("x  clicks, none human", _ALARM), ("hatched: no clicks", _SOFT))
-    for number, (note, colour) in enumerate(notes):
-        right, up = (1.22, 1.0 - 1.5 * number) if upright else (1.2 + 0.75 * number, 0.5)
-        axes.text(right, up, note, transform=axes.transAxes, color=colour, va="center", fontsize=8)
+        return svg(figure, f"slice{number}", f"IVR-FPR curve of the slice {curve.name}: {said}.")
 
 
 def _line(axes: Axes, curve: DrawnCurve, place: int) -> None:
     axes.plot(
         curve.fpr,
         curve.ivr,
-        color=_COLOURS[place % len(_COLOURS)],
-        linestyle=_DASHES[place % len(_DASHES)],
+        color=COLOURS[place % len(COLOURS)],
+        linestyle=DASHES[place % len(DASHES)],
         linewidth=2.4 if place == 0 else 1.7,
         drawstyle=_drawstyle(curve),
         label=_short(curve.name),
@@ -231,7 +144,7 @@ def _points(axes: Axes, evaluation: Evaluation) -> None:
     for number, result in reversed(drawn):
         if result.fpr.value is None or result.fpr.low is None or result.fpr.high is None:
             continue
-        colour = _COLOURS[places.get(result.network, number) % len(_COLOURS)]
+        colour = COLOURS[places.get(result.network, number) % len(COLOURS)]
         height = result.ivr.value or 0.0
         axes.plot([result.fpr.low, result.fpr.high], [height] * 2, color=colour, linewidth=1, alpha=0.6, zorder=4)
         axes.plot(
@@ -251,21 +164,17 @@ def _axes(axes: Axes, right: float, top: float) -> None:
     axes.set_ylim(0, top)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(_tick))
-    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.xaxis.set_major_formatter(FuncFormatter(percent_tick))
+    axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
     axes.tick_params(length=0)
     axes.set_xlabel("FPR: purchasing clicks marked")
     axes.set_ylabel("IVR: clicks marked")
 
 
-def _tick(share: float, _place: int | None = None) -> str:
-    return f"{100 * share:.4g} %"
-
-
 def _budget(axes: Axes, budget: float) -> None:
-    axes.axvline(budget, color=_INK, linewidth=1, linestyle=(0, (4, 3)))
+    axes.axvline(budget, color=INK, linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(
-        f"budget {_tick(budget)}",
+        f"budget {percent_tick(budget)}",
         (budget, 1),
         (0, 4),
         xycoords=("data", "axes fraction"),
@@ -285,7 +194,7 @@ def _labels(axes: Axes, names: Sequence[str], heights: Sequence[float]) -> None:
             (1.03, place),
             xycoords=("axes fraction", "data"),
             textcoords=("axes fraction", "data"),
-            color=_COLOURS[number % len(_COLOURS)],
+            color=COLOURS[number % len(COLOURS)],
             fontweight="bold" if number == 0 else "normal",
             va="center",
             annotation_clip=False,
@@ -333,34 +242,3 @@ def _told(evaluation: Evaluation) -> str:
         for result in evaluation.networks
     ]
     return f"The budget is {percent(evaluation.budget, digits)}. {'; '.join(points)}."
-
-
-def _told_density(table: NDArray[np.float64]) -> str:
-    known = table[np.isfinite(table)]
-    if not known.size:
-        return "Heat map by hour of week: no hour holds clicks."
-    zero, empty = int((known == 0).sum()), int(table.size - known.size)
-    return (
-        f"Heat map by hour of week of the share of clicks labelled human: {percent(float(known.min()))} to "
-        f"{percent(float(known.max()))}; {count(zero, 'hour')} with clicks but none labelled human, "
-        f"{count(empty, 'hour')} without clicks."
-    )
-
-
-def _svg(figure: Figure, name: str, label: str) -> str:
-    """Return a figure as an SVG element: labelled, with ids of its own, and no address, date or fixed size."""
-    buffer = io.StringIO()
-    figure.savefig(
-        buffer,
-        format="svg",
-        transparent=True,
-        metadata={"Creator": None, "Date": None, "Format": None, "Type": None},
-    )
-    drawing = buffer.getvalue()
-    body = drawing[drawing.index("<svg") :]
-    body = body[body.index(">") + 1 :]
-    body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)
-    body = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{name}-", body.replace("xlink:href", "href"))
-    width, height = (72 * inches for inches in figure.get_size_inches())
-    opening = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{html.escape(label)}">'
-    return opening + body.strip()

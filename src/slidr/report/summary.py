@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from tabulate import tabulate
 
 from slidr.evaluation.results import Evaluation, NetworkResult
+from slidr.report.checks import checks
 from slidr.report.numerals import bounds, count, fpr_digits, percent
 
 _FAMILIES_ABREAST = 6
+_WIDTH = 100
 
 
 def comparison(evaluation: Evaluation) -> str:
     """Return the networks as a text table, a row each; where the truth is known, the recall by family below it.
 
-    Under the table stands what list rules and the deciding network did together, over all clicks. What cannot be
-    measured is a dash, and a line says why.
+    Under the table stand what list rules and the deciding network did together, over all clicks, and the checks. What
+    cannot be measured is a dash, and a line says why.
     """
     digits = fpr_digits(evaluation.budget)
     at_budget = f"IVR at FPR\n{percent(evaluation.budget, digits)}"
@@ -44,7 +47,10 @@ def comparison(evaluation: Evaluation) -> str:
     parts = [
         _table(headers, rows, texts=2),
         _whole(evaluation),
+        *_intervals(evaluation),
         *gaps(evaluation),
+        "",
+        *_checks(evaluation),
         *_truth(evaluation.networks, digits),
     ]
     return "\n".join(parts)
@@ -71,6 +77,29 @@ def _whole(evaluation: Evaluation) -> str:
         f"list rules {count(totals.listed)} ({count(totals.listed_purchases)} purchasing),"
         f" unmeasurable {count(totals.unmeasurable)} ({count(totals.unmeasurable_purchases)} purchasing)."
     )
+
+
+def _intervals(evaluation: Evaluation) -> list[str]:
+    """Return the intervals of the deciding network's shares that the table has no column for."""
+    if not evaluation.networks or evaluation.networks[0].ivr.value is None:
+        return []
+    first = evaluation.networks[0]
+    shares = {"IVR": first.ivr, "coverage": first.coverage}
+    known = [f"{name} {bounds(found, 1)}" for name, found in shares.items() if found.value is not None]
+    return [_wrapped(f"95 % intervals of {first.network} ({first.calibration}), by who clicked: {', '.join(known)}.")]
+
+
+def _checks(evaluation: Evaluation) -> list[str]:
+    """Return the checks, a paragraph each, warnings marked."""
+    return [
+        _wrapped(f"{'warning: ' if one.state == 'warn' else ''}{one.name}: {one.said}") for one in checks(evaluation)
+    ]
+
+
+def _wrapped(text: str) -> str:
+    """Wrap a paragraph, each number and its percent sign on one line."""
+    wide = textwrap.fill(text.replace(" %", "\u00a0%"), _WIDTH, subsequent_indent="  ")
+    return wide.replace("\u00a0", " ")
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int) -> str:
