@@ -82,9 +82,10 @@ print(decider.decide([click]).at(0).verdict.value)
         ("demo", "pyarrow", "lake"),
     ],
 )
-def test_a_command_names_its_extra(command: str, absent: str, extra: str) -> None:
+def test_a_command_names_its_extra(command: str, absent: str, extra: str, learned: Learned) -> None:
     """A command whose packages are missing says which extra to install, in one line."""
-    script = f"from slidr.cli import main; sys.argv = ['slidr', {command!r}]; main()"
+    options = [] if command == "demo" else ["--settings", str(learned.folder / "slidr.toml")]
+    script = f"from slidr.cli import main; sys.argv = ['slidr', {command!r}, *{options!r}]; main()"
     said = run(script, absent=(absent,))
     expected = f"slidr: slidr {command} needs the extra '{extra}'; in a clone of slidr: pip install '.[{extra}]'\n"
     assert (said.returncode, said.stderr) == (1, expected)

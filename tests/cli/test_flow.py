@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 from tests.cli.conftest import Run
@@ -75,8 +76,8 @@ def test_the_stages_one_by_one(slidr: Run, project: Path, learned: Learned) -> N
         one.slice: one.threshold for one in learned.bundle.thresholds
     }
     judged = slidr("judge", *at, "--truth", project / "logs" / "truth").document
-    assert judged["networks"][0]["ivr"] == learned.evaluation.networks[0].ivr
-    assert judged["networks"][0]["families"]
+    assert judged["networks"][0]["ivr"] == msgspec.to_builtins(learned.evaluation.networks[0].ivr)
+    assert judged["networks"][0]["caught"]["families"]
     assert judged["notes"] == list(learned.evaluation.notes)
     assert Path(judged["report"]).exists()
     bundle = slidr("publish", *at, "--why", "a try").document["bundle"]

@@ -125,7 +125,7 @@ def test_real_logs_end_with_honest_numbers(
     assert found.low is not None
     assert found.high is not None
     assert found.high - found.low > 0.05
-    assert {threshold.source.value for threshold in shown.evaluation.slices} == {"global"}
+    assert "global" in {threshold.source.value for threshold in shown.evaluation.slices}
     assert shown.evaluation.networks[0].caught is None
     assert all(note in shown.report.read_text() for note in ("read the intervals", "borrowed"))
 

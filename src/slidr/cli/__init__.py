@@ -49,12 +49,18 @@ COMMANDS = {
     "bundles": Entry("serving", "List the bundles and the champions' history."),
     "promote": Entry("serving", "Make a bundle the champion."),
     "decide": Entry("batch", "Decide the clicks of a day in batch."),
-    "seed": Entry("seed", "Make the state of backfill and journal that of Redis."),
+    "seed": Entry("seed", "Make the state of backfill and journals that of Redis."),
     "serve": Entry("serving", "Decide clicks over HTTP."),
     "rotate-key": Entry("serving", "Let a new secret key follow the one in use."),
     "skew": Entry("skew", "Compare the rows that served with those of backfill."),
 }
 """Every command, in the order of the flow."""
+
+
+def _missing(fault: ModuleNotFoundError, command: str) -> Exception:
+    """Return the error that names the extra of a package; the fault itself where no extra holds it."""
+    extra = _EXTRAS.get((fault.name or "").partition(".")[0])
+    return fault if extra is None else MissingExtraError(f"slidr {command}", extra)
 
 
 class _Flow(click.Group):
@@ -71,10 +77,7 @@ class _Flow(click.Group):
         try:
             module = importlib.import_module(f"slidr.cli.{COMMANDS[cmd_name].module}")
         except ModuleNotFoundError as fault:
-            extra = _EXTRAS.get((fault.name or "").partition(".")[0])
-            if extra is None:
-                raise
-            raise MissingExtraError(f"slidr {cmd_name}", extra) from None
+            raise _missing(fault, cmd_name) from None
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
@@ -96,7 +99,11 @@ def slidr() -> None:
 def main() -> None:
     """Run the command line; an error on purpose is one line and exit status 1, never a traceback."""
     try:
-        slidr()
+        try:
+            slidr()
+        except ModuleNotFoundError as fault:
+            # What a command loads by name, such as a network, is first imported when it runs.
+            raise _missing(fault, *sys.argv[1:2]) from None
     except SlidrError as fault:
         sys.stderr.write(f"slidr: {fault}\n")
         sys.exit(1)
