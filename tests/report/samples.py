@@ -13,6 +13,7 @@ from slidr.evaluation.change import compare
 from slidr.evaluation.judging import (
     Judged,
     draw_curve,
+    draw_slices,
     judge_network,
     judge_slices,
     judge_totals,
@@ -157,7 +158,7 @@ def evaluation(
         totals=judge_totals(sample.scores["three_layer"], sample, chosen, listed=LISTED, unmeasurable=UNMEASURABLE),
         slices=found,
         curves=_curves(sample, marked),
-        slice_curves=_slice_curves(sample, marked),
+        slice_curves=draw_slices(sample.scores["three_layer"], sample, chosen),
         timezone="Europe/Berlin",
         notes=notes_on(sample, found, budget=BUDGET, calibrated_on=2_000),
         health=health(),
@@ -173,15 +174,6 @@ def evaluation(
 def _curves(sample: Judged, marked: NDArray[np.bool_]) -> tuple[DrawnCurve, ...]:
     points = {"three_layer": marked}
     drawn = [draw_curve(name, sample.scores[name], sample.purchased, points.get(name)) for name in NETWORKS]
-    return tuple(found for found in drawn if found is not None)
-
-
-def _slice_curves(sample: Judged, marked: NDArray[np.bool_]) -> tuple[DrawnCurve, ...]:
-    drawn = []
-    for code, path in enumerate(sample.paths):
-        mine = sample.slices == code
-        scores = sample.scores["three_layer"][mine]
-        drawn.append(draw_curve(path, scores, sample.purchased[mine], marked[mine]))
     return tuple(found for found in drawn if found is not None)
 
 

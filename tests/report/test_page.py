@@ -8,8 +8,11 @@ import msgspec
 import pytest
 from tests.report import samples
 
+from slidr.evaluation.change import Change
+from slidr.evaluation.judging import DRAWN
 from slidr.evaluation.results import Assurance, Evaluation, MissedFamily, ModelCard
-from slidr.report.page import PANELS, render
+from slidr.report.page import render
+from slidr.report.tables import LISTED
 
 HOSTILE = "device=</td><script>alert('1')</script>\"&$x$"
 VOID = {"meta", "link", "wbr", "br"}
@@ -215,6 +218,15 @@ def test_a_change_that_cannot_be_told_says_why(evaluation: Evaluation) -> None:
     assert said in Page(render(msgspec.structs.replace(evaluation, change=said))).text
 
 
+def test_no_change_needs_no_table(evaluation: Evaluation) -> None:
+    """Where every click is decided as before, a sentence says so, and no slice is listed."""
+    assert isinstance(evaluation.change, Change)
+    still = msgspec.structs.replace(evaluation.change.slices[0], newly_marked=0.0, newly_valid=0.0)
+    text = Page(render(msgspec.structs.replace(evaluation, change=Change("a", (still,))))).text
+    assert "Every click is decided as the champion decides it." in text
+    assert "newly marked" not in text
+
+
 def test_nothing_at_all_is_still_a_page() -> None:
     """An evaluation without networks, slices or notes renders."""
     page = Page(render(msgspec.structs.replace(samples.bare(), networks=(), slices=(), notes=())))
@@ -228,11 +240,21 @@ def test_a_hundred_slices_draw_the_largest_and_list_all() -> None:
     many = samples.evaluation(clicks=20_000, slices=100)
     page = Page(render(many))
     panels = [svg for svg in page.tags("svg") if "IVR-FPR curve of the slice" in (svg.get("aria-label") or "")]
-    assert len(panels) == PANELS
-    assert "12 largest slices" in re.sub(r"\s+", " ", page.text)
+    assert len(panels) == DRAWN
+    assert "12 largest of 100 slices" in re.sub(r"\s+", " ", page.text)
     largest = max(many.slices[1:], key=lambda result: result.clicks)
     assert largest.slice in (panels[0].get("aria-label") or "")
     assert all(result.slice in page.text for result in many.slices)
+
+
+def test_thousands_of_slices_list_the_largest(evaluation: Evaluation) -> None:
+    """The table of thousands of slices holds the largest, and the page says how many it leaves out."""
+    one = evaluation.slices[1]
+    many = tuple(msgspec.structs.replace(one, slice=f"device={n:04}", clicks=n) for n in range(2000))
+    text = Page(render(msgspec.structs.replace(evaluation, slices=(evaluation.slices[0], *many), slice_curves=()))).text
+    assert f"The {2001 - LISTED} smallest slices are left out" in text
+    assert "device=1999" in text
+    assert "device=0000" not in text
 
 
 def test_a_point_beyond_the_plot_is_named(evaluation: Evaluation) -> None:

@@ -29,6 +29,7 @@ from slidr.errors import SettingsError
 from slidr.evaluation.judging import (
     Judged,
     draw_curve,
+    draw_slices,
     judge_network,
     judge_slices,
     judge_totals,
@@ -93,7 +94,7 @@ def judge(run: Run, *, title: str, truth: pa.Table | None = None) -> Evaluation:
         ),
         slices=slices,
         curves=_network_curves(judged, thresholds, results),
-        slice_curves=_slice_curves(network, judged, thresholds),
+        slice_curves=draw_slices(scores[network], judged, thresholds),
         timezone=settings.timezone,
         notes=notes_on(judged, slices, budget=budget, calibrated_on=int(calibrate.purchased.sum())),
     )
@@ -160,16 +161,6 @@ def _network_curves(
         if name == results[0].network:
             marked = judged.scores[name] > thresholds_of(judged.slices, judged.paths, thresholds)
         drawn.append(draw_curve(name, judged.scores[name], judged.purchased, marked))
-    return tuple(curve for curve in drawn if curve is not None)
-
-
-def _slice_curves(network: str, judged: Judged, thresholds: tuple[Threshold, ...]) -> tuple[DrawnCurve, ...]:
-    scores = judged.scores[network]
-    marked = scores > thresholds_of(judged.slices, judged.paths, thresholds)
-    drawn = []
-    for code in np.argsort(-np.bincount(judged.slices, minlength=len(judged.paths))).tolist():
-        mine = judged.slices == code
-        drawn.append(draw_curve(judged.paths[code], scores[mine], judged.purchased[mine], marked[mine]))
     return tuple(curve for curve in drawn if curve is not None)
 
 

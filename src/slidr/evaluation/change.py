@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slidr import metrics
-from slidr.metrics import Bools
+from slidr.evaluation.by_slice import rows_by_slice
+from slidr.metrics import Bools, Int64s
 from slidr.slices import ROOT
 
 
@@ -70,8 +71,8 @@ def compare(
     ('all', 0.5, 1.0, 0.5)
     """
 
-    def one(path: str, mine: Bools) -> SliceChange:
-        was, now, bought = before[mine], marked[mine], purchased[mine]
+    def one(path: str, rows: Int64s) -> SliceChange:
+        was, now, bought = before[rows], marked[rows], purchased[rows]
         return SliceChange(
             path,
             len(now),
@@ -85,10 +86,7 @@ def compare(
         )
 
     def every() -> Iterator[SliceChange]:
-        yield one(ROOT, np.ones(len(marked), np.bool_))
-        for path in sorted(paths):
-            mine = slices == list(paths).index(path)
-            if path != ROOT and mine.any():
-                yield one(path, mine)
+        yield one(ROOT, np.arange(len(marked)))
+        yield from (one(path, rows) for path, rows in rows_by_slice(slices, paths) if path != ROOT)
 
     return Change(champion, tuple(every()))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slidr import metrics
+from slidr.evaluation.by_slice import rows_by_slice
 from slidr.evaluation.intervals import clustered_interval
 from slidr.evaluation.results import (
     DrawnCurve,
@@ -22,9 +23,12 @@ from slidr.evaluation.results import (
     Totals,
 )
 from slidr.evaluation.truth import Truth, catch, catch_at_true_fpr
+from slidr.metrics import Bools, Float32s, Int64s
 from slidr.slices import ROOT, ancestors
 from slidr.tables import Threshold, ThresholdSource
 
+DRAWN = 12
+"""Most slices whose curves are drawn; a table holds the others."""
 _POINTS = 400
 """Most points of a drawn curve."""
 _NAMED = 6
@@ -47,30 +51,28 @@ class Judged:
         truth: simulation only: who made the clicks.
     """
 
-    scores: Mapping[str, NDArray[np.float32]]
-    purchased: NDArray[np.bool_]
-    purchaser: NDArray[np.int64]
-    clicker: NDArray[np.int64]
-    busy: NDArray[np.bool_]
+    scores: Mapping[str, Float32s]
+    purchased: Bools
+    purchaser: Int64s
+    clicker: Int64s
+    busy: Bools
     slices: NDArray[np.int32]
     paths: tuple[str, ...]
     truth: Truth | None = None
 
 
-def interval(marked: NDArray[np.bool_], among: NDArray[np.bool_], clusters: NDArray[np.int64]) -> Interval:
+def interval(marked: Bools, among: Bools, clusters: Int64s) -> Interval:
     """Return the share of clicks marked among some, with its interval; clicks of one cluster are not independent."""
     if not among.any():
         return Interval(None, None, None)
     return Interval(float(marked[among].mean()), *clustered_interval(marked[among], clusters[among]))
 
 
-def thresholds_of(
-    slices: NDArray[np.int32], paths: Sequence[str], thresholds: Sequence[Threshold]
-) -> NDArray[np.float32]:
+def thresholds_of(slices: NDArray[np.int32], paths: Sequence[str], thresholds: Sequence[Threshold]) -> Float32s:
     """Return each click's threshold: that of its nearest calibrated ancestor, as the service takes it."""
     known = {threshold.slice: threshold.threshold for threshold in thresholds}
     nearest = [next(known[above] for above in ancestors(path) if above in known) for path in paths]
-    found: NDArray[np.float32] = np.array(nearest, np.float32)[slices]
+    found: Float32s = np.array(nearest, np.float32)[slices]
     return found
 
 
@@ -88,27 +90,25 @@ def judge_network(
     return NetworkResult(
         network,
         calibration,
-        *_shares(judged, marked),
+        *_shares(judged, marked, np.arange(len(marked))),
         at_budget,
         None if truth is None else catch(marked, truth),
         None if truth is None or truth.robot.all() else catch_at_true_fpr(scores, truth, budget),
     )
 
 
-def _shares(
-    judged: Judged, marked: NDArray[np.bool_], mine: NDArray[np.bool_] | None = None
-) -> tuple[Interval, Interval, Interval]:
-    """Return IVR, FPR and coverage over some of the clicks, or over all."""
-    among = np.ones(len(marked), np.bool_) if mine is None else mine
+def _shares(judged: Judged, marked: Bools, rows: Int64s) -> tuple[Interval, Interval, Interval]:
+    """Return IVR, FPR and coverage over some of the clicks."""
+    mine, clicker = marked[rows], judged.clicker[rows]
     return (
-        interval(marked, among, judged.clicker),
-        interval(marked, among & judged.purchased, judged.purchaser),
-        interval(marked, among & judged.busy, judged.clicker),
+        interval(mine, np.ones(len(rows), np.bool_), clicker),
+        interval(mine, judged.purchased[rows], judged.purchaser[rows]),
+        interval(mine, judged.busy[rows], clicker),
     )
 
 
 def judge_totals(
-    scores: NDArray[np.float32],
+    scores: Float32s,
     judged: Judged,
     thresholds: Sequence[Threshold],
     *,
@@ -141,38 +141,33 @@ def judge_totals(
     )
 
 
-def judge_slices(
-    scores: NDArray[np.float32], judged: Judged, thresholds: Sequence[Threshold]
-) -> tuple[SliceResult, ...]:
+def judge_slices(scores: Float32s, judged: Judged, thresholds: Sequence[Threshold]) -> tuple[SliceResult, ...]:
     """Return what every slice's threshold did on the judging day; the root stands for all clicks together."""
     by_name = {threshold.slice: threshold for threshold in thresholds}
     marked = scores > thresholds_of(judged.slices, judged.paths, thresholds)
+    everything = {ROOT: np.arange(len(scores))} if len(scores) else {}
     results = []
-    for name in dict.fromkeys([ROOT, *sorted(judged.paths)]):
+    for name, rows in {**dict(rows_by_slice(judged.slices, judged.paths)), **everything}.items():
         above = next(by_name[path] for path in ancestors(name) if path in by_name)
-        mine = np.ones(len(scores), np.bool_) if name == ROOT else judged.slices == judged.paths.index(name)
-        if mine.any():
-            results.append(
-                SliceResult(
-                    name,
-                    above.threshold,
-                    above.source if above.slice == name else _borrowed(above.slice),
-                    int(mine.sum()),
-                    int((mine & judged.purchased).sum()),
-                    *_shares(judged, marked, mine),
-                    *_truly(judged.truth, marked, mine),
-                )
+        results.append(
+            SliceResult(
+                name,
+                above.threshold,
+                above.source if above.slice == name else _borrowed(above.slice),
+                len(rows),
+                int(judged.purchased[rows].sum()),
+                *_shares(judged, marked, rows),
+                *_truly(judged.truth, marked, rows),
             )
-    return tuple(results)
+        )
+    return tuple(sorted(results, key=lambda result: (result.slice != ROOT, result.slice)))
 
 
-def _truly(
-    truth: Truth | None, marked: NDArray[np.bool_], mine: NDArray[np.bool_]
-) -> tuple[float | None, float | None]:
+def _truly(truth: Truth | None, marked: Bools, rows: Int64s) -> tuple[float | None, float | None]:
     """Return recall and true FPR over some clicks, None where the truth is not known."""
     if truth is None:
         return None, None
-    caught = catch(marked[mine], truth.among(mine))
+    caught = catch(marked[rows], truth.among(rows))
     return caught.recall, caught.true_fpr
 
 
@@ -180,9 +175,7 @@ def _borrowed(owner: str) -> ThresholdSource:
     return ThresholdSource.GLOBAL if owner == ROOT else ThresholdSource.PARENT
 
 
-def draw_curve(
-    name: str, scores: NDArray[np.float32], purchased: NDArray[np.bool_], marked: NDArray[np.bool_] | None = None
-) -> DrawnCurve | None:
+def draw_curve(name: str, scores: Float32s, purchased: Bools, marked: Bools | None = None) -> DrawnCurve | None:
     """Return a curve thinned for drawing, or None where no click led to a purchase."""
     if not purchased.any():
         return None
@@ -193,6 +186,18 @@ def draw_curve(
     if marked is not None:
         point = (metrics.fpr(marked, purchased) or 0.0, metrics.ivr(marked))
     return DrawnCurve(name, curve.fpr[places].tolist(), curve.ivr[places].tolist(), point)
+
+
+def draw_slices(scores: Float32s, judged: Judged, thresholds: Sequence[Threshold]) -> tuple[DrawnCurve, ...]:
+    """Return the curves of the largest slices that can be drawn, the largest first."""
+    marked = scores > thresholds_of(judged.slices, judged.paths, thresholds)
+    drawn: list[DrawnCurve] = []
+    for name, rows in sorted(rows_by_slice(judged.slices, judged.paths), key=lambda found: -len(found[1])):
+        curve = draw_curve(name, scores[rows], judged.purchased[rows], marked[rows])
+        drawn += [curve] if curve else []
+        if len(drawn) == DRAWN:
+            break
+    return tuple(drawn)
 
 
 def notes_on(judged: Judged, slices: Sequence[SliceResult], *, budget: float, calibrated_on: int) -> tuple[str, ...]:

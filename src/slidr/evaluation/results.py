@@ -179,7 +179,8 @@ class Evaluation(msgspec.Struct, frozen=True):
 
     Shares of networks, slices and curves are of the clicks that reached the model; those of `totals` are of all clicks.
     The first of `networks` is the one that decides; `slices` and `slice_curves` are its own. A network can stand there
-    once more with another calibration. `curves` and `slice_curves` hold no entry where no click led to a purchase.
+    once more with another calibration. `curves` and `slice_curves` hold no entry where no click led to a purchase, and
+    `slice_curves` only the largest slices, in order.
 
     What follows `notes` is None or empty where it is not known: `health` of the training part's labels, with people's
     share estimated on the judging part; `proxy`, `change` and `missed` of the deciding network on the judging part,

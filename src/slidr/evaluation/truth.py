@@ -43,8 +43,8 @@ class Truth:
         """Whether a robot made the click, bool[n]."""
         return self.family > 0
 
-    def among(self, rows: Bools) -> Truth:
-        """Return the truth of some clicks."""
+    def among(self, rows: Bools | Int64s) -> Truth:
+        """Return the truth of some clicks, which are those where true, or those at some places."""
         return Truth(self.family[rows], self.families)
 
 

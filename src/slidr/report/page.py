@@ -21,9 +21,6 @@ from slidr.report.summary import gaps
 from slidr.report.verdict import verdict
 from slidr.slices import ROOT
 
-PANELS = 12
-"""Most slices that are drawn, the largest first; the table holds all."""
-
 
 def render(evaluation: Evaluation) -> str:
     """Return the report as one self-contained HTML document; the same evaluation gives the same text.
@@ -47,6 +44,7 @@ def render(evaluation: Evaluation) -> str:
         networks=tables.network_rows(evaluation),
         totals=tables.total_rows(evaluation),
         slices=tables.slice_rows(evaluation),
+        unlisted=max(len(evaluation.slices) - tables.LISTED, 0),
         slice_gaps=any(result.fpr.value is None or result.coverage.value is None for result in evaluation.slices),
         spans=tables.span_rows(evaluation),
         **_truth(evaluation),
@@ -132,7 +130,6 @@ def _trust(evaluation: Evaluation) -> dict[str, Any]:
         "change_told": told_change(change.slices[0], digits) if isinstance(change, Change) else change,
         "changes": tables.change_rows(change, digits) if isinstance(change, Change) else [],
         "champion": change.champion if isinstance(change, Change) else "",
-        "unchanged": max(len(change.slices) - 1 - tables.CHANGED, 0) if isinstance(change, Change) else 0,
         "promise": promise(assurance.certificate) if assurance and assurance.certificate else "",
         "lack": lack(assurance, evaluation.budget) if assurance and not assurance.certificate else "",
         "days": tables.day_rows(evaluation.health) if evaluation.health else [],
@@ -160,15 +157,11 @@ def _drawn(evaluation: Evaluation) -> dict[str, Any]:
     """Return the plots, each None or empty where there is nothing to draw."""
     density = evaluation.health.density if evaluation.health else ()
     curves, hours = evaluation.curves, any(share is not None for day in density for share in day)
-    drawable = [curve for curve in evaluation.slice_curves if curve.name != ROOT]
     return {
         "near": plots.near_budget(evaluation) if curves else None,
         "full": plots.full_range(evaluation) if curves else None,
         "outside": _outside(evaluation),
         "panels": _panels(evaluation),
-        "unshown": max(len([result for result in evaluation.slices if result.slice != ROOT]) - PANELS, 0)
-        if len(drawable) > PANELS
-        else 0,
         "week": heat_map(density) if hours else None,
         "upright": heat_map(density, upright=True) if hours else None,
         "learnt": [
@@ -192,10 +185,9 @@ def _outside(evaluation: Evaluation) -> str:
 
 
 def _panels(evaluation: Evaluation) -> list[dict[str, str]]:
-    """Return a drawing for each of the largest slices."""
+    """Return a drawing of each slice's curve."""
     results = {result.slice: result for result in evaluation.slices}
-    drawable = [curve for curve in evaluation.slice_curves if curve.name != ROOT and curve.name in results]
-    shown = sorted(drawable, key=lambda curve: -results[curve.name].clicks)[:PANELS]
+    shown = [curve for curve in evaluation.slice_curves if curve.name != ROOT and curve.name in results]
     if not shown:
         return []
     corner = plots.panel_corner(evaluation.budget, shown)

@@ -13,6 +13,8 @@ from slidr.slices import ROOT
 
 Row = dict[str, Any]
 
+LISTED = 500
+"""Most slices in the table, all traffic counted as one."""
 CHANGED = 12
 """Most slices whose change is told, those with the most flipped clicks first; the rest adds to all traffic."""
 
@@ -45,8 +47,9 @@ def network_rows(evaluation: Evaluation) -> list[Row]:
 
 
 def slice_rows(evaluation: Evaluation) -> list[Row]:
-    """Return a row a slice, all traffic first; recall and true FPR where the truth is known."""
+    """Return a row for each of the largest slices, all traffic first; recall and true FPR where the truth is known."""
     digits = fpr_digits(evaluation.budget)
+    kept = {result.slice for result in sorted(evaluation.slices, key=lambda result: -result.clicks)[:LISTED]}
     return [
         {
             "slice": result.slice,
@@ -60,6 +63,7 @@ def slice_rows(evaluation: Evaluation) -> list[Row]:
             "true_fpr": percent(result.true_fpr, digits),
         }
         for result in evaluation.slices
+        if result.slice in kept
     ]
 
 
@@ -166,9 +170,10 @@ def missed_rows(evaluation: Evaluation) -> list[Row]:
 
 
 def change_rows(change: Change, digits: int) -> list[Row]:
-    """Return a row for all clicks and one for each of the slices that change most."""
+    """Return a row for all clicks and one for each of the slices that change most; none where nothing changes."""
     whole, *slices = change.slices
-    most = sorted(slices, key=lambda one: -one.flipped * one.clicks)[:CHANGED]
+    flipped = [one for one in slices if one.flipped]
+    most = sorted(flipped, key=lambda one: -one.flipped * one.clicks)[:CHANGED]
     return [
         {
             "slice": one.slice,
@@ -180,6 +185,7 @@ def change_rows(change: Change, digits: int) -> list[Row]:
             "newly_valid": percent(one.newly_valid, 2),
         }
         for one in (whole, *most)
+        if flipped
     ]
 
 

@@ -51,7 +51,8 @@ def _comparison(evaluation: Evaluation) -> str:
     first, *others = at_budget
     listed = ", ".join(f"{name} {percent(at_budget[name])}" for name in others[:-1])
     listed += (" and " if listed else "") + f"{others[-1]} {percent(at_budget[others[-1]])}"
+    budget = percent(evaluation.budget, fpr_digits(evaluation.budget))
     return (
-        f"Held to an FPR of at most {percent(evaluation.budget, fpr_digits(evaluation.budget))} each, "
-        f"{first} marks {percent(at_budget[first])} of these clicks, {listed}."
+        f"Allowed to mark at most {budget} of purchasing clicks each, "
+        f"{first} marks {percent(at_budget[first])} of all of these clicks, {listed}."
     )
