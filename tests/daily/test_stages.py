@@ -18,14 +18,13 @@ from msgspec.structs import replace
 from tests.learned import NOW, Learned, copy_of, quiet
 
 from slidr.clock import ManualClock
+from slidr.daily.calibration import calibrate_thresholds, read_thresholds
 from slidr.daily.parts import read_part, sample_of, slice_sample
 from slidr.daily.plan import Run, plan_run
 from slidr.daily.stages import (
     backfill_features,
-    calibrate_thresholds,
     label_clicks,
     read_networks,
-    read_thresholds,
     train_networks,
 )
 from slidr.errors import CalibrationError, LabelError, SettingsError, SlidrError
@@ -140,7 +139,7 @@ def test_stages_run_again_give_the_same_tables(learned: Learned, run: Run) -> No
     label_clicks(run)
     backfill_features(run)
     graphs = {name: fitted.graph for name, fitted in train_networks(run).items()}
-    thresholds = calibrate_thresholds(run)
+    thresholds = calibrate_thresholds(run).thresholds
     for table in (LABELS, FEATURES, SCORES, THRESHOLDS):
         assert run.lake.read(table).equals(learned.run.lake.read(table)), table.name
     assert graphs == read_networks(learned.run)

@@ -9,17 +9,16 @@ import numpy as np
 import pyarrow as pa
 
 from slidr import extensions
-from slidr.calibration.calibrate import calibrate
-from slidr.daily.parts import read_part, sample_of
+from slidr.daily.parts import read_part
 from slidr.daily.plan import Run
 from slidr.daily.stamps import identity, require, stamp, withdraw
-from slidr.errors import CalibrationError, SettingsError
+from slidr.errors import SettingsError
 from slidr.features.days import Backfill, Backfilled, Moment
 from slidr.labels import label
 from slidr.model.scorer import Scorer
 from slidr.model.training import Trained, TrainingSet
 from slidr.model.weights import check_days, sample_weights
-from slidr.tables import CLICKS, LABELS, PURCHASES, SCORES, THRESHOLDS, Threshold
+from slidr.tables import CLICKS, LABELS, PURCHASES, SCORES
 
 _NETWORKS = "slidr.model.networks"
 
@@ -143,31 +142,3 @@ def read_networks(run: Run) -> dict[str, bytes]:
     if (network := run.settings.model.network) not in found:
         raise SettingsError(f"{run.settings.storage.networks} holds no {network}.onnx; run `slidr train` first")
     return found
-
-
-def calibrate_thresholds(run: Run) -> tuple[Threshold, ...]:
-    """Set the thresholds on the calibration part, write THRESHOLDS and return them."""
-    run.progress("calibrate", 0)
-    require(run, "label", "backfill", "train")
-    part = read_part(run, run.split.calibrate)
-    scored = run.lake.read(SCORES, start=run.split.calibrate[0], end=run.split.calibrate[1])
-    if not scored["click_id"].equals(part.clicks["click_id"]):
-        raise CalibrationError("the scores are of other clicks than labels and features; run `slidr train` again")
-    scores = scored["score"].to_numpy()
-    sample = sample_of(run, part, scores)
-    generator = np.random.default_rng(run.settings.model.seed)
-    thresholds = calibrate(sample, run.settings.calibration, generator=generator).thresholds
-    run.lake.write(THRESHOLDS, pa.Table.from_pylist(msgspec.to_builtins(thresholds)))
-    stamp(run, "calibrate")
-    run.progress("calibrate", 1)
-    return thresholds
-
-
-def read_thresholds(run: Run) -> tuple[Threshold, ...]:
-    """Return the thresholds that `calibrate_thresholds` wrote.
-
-    Raises:
-        SettingsError: there are none, or they are of another run.
-    """
-    require(run, "train", "calibrate")
-    return msgspec.convert(tuple(run.lake.read(THRESHOLDS).to_pylist()), tuple[Threshold, ...])
