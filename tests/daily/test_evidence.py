@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from tests.learned import Learned, copy_of
 
+from slidr.calibration.certificate import Certificate
 from slidr.daily.card import model_card
 from slidr.daily.evidence import assurance, change_from_champion, label_health, learning, proxy_check
 from slidr.daily.parts import Part, read_part, sample_of
@@ -107,6 +109,15 @@ def test_a_run_without_a_certificate_says_what_one_needs(learned: Learned) -> No
     assert found.certificate is None
     assert found.needed == 59
     assert 0 < found.purchasers <= learned.evaluation.calibrate.purchases
+
+
+def test_a_level_without_a_bottom_is_read(learned: Learned, tmp_path: Path) -> None:
+    """A certificate whose level is minus infinity, which JSON lacks, is the same after it was written."""
+    run = copy_of(learned, tmp_path)
+    certificate = Certificate(0.05, 0.05, 100, 1, 1, -math.inf)
+    written = msgspec.json.encode({"method": "knee", "certificate": certificate})
+    (Path(run.settings.storage.networks) / "calibration.json").write_bytes(written)
+    assert assurance(run, read_part(run, run.split.calibrate)).certificate == certificate
 
 
 def test_what_was_written_of_the_training_is_read(learned: Learned) -> None:

@@ -28,6 +28,12 @@ def test_trees_are_counted_as_trees() -> None:
     assert "held out" not in label
 
 
+def test_a_mean_of_leftover_clicks_is_left_out() -> None:
+    """A last mean over a handful of clicks is noise, and is not drawn."""
+    curve = Curve("clicks", (1000, 2000, 3000, 3010), (0.7, 0.6, 0.5, 0.9), (0.7, 0.6, 0.5, 0.5))
+    assert "learnt from 0.7 to 0.5; held out from 0.7 to 0.5" in told(Learning("n", curve))
+
+
 def test_a_single_point_is_drawn() -> None:
     """A training of one step has a curve of one point."""
     assert "over 10 clicks" in told(Learning("n", Curve("clicks", (10,), (0.5,), (0.6,))))

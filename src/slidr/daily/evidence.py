@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -96,9 +97,13 @@ def assurance(run: Run, calibrate: Part) -> Assurance:
         calibrate: the calibration part.
     """
     found, settings = read_calibration(run), run.settings.calibration
+    certificate = found["certificate"]
+    if certificate and certificate["level"] is None:
+        # JSON has no infinity, and of the two only this one can be a level: bounds forbid to mark what lies there.
+        certificate = certificate | {"level": -math.inf}
     return Assurance(
         found["method"],
-        msgspec.convert(found["certificate"], Certificate | None),
+        msgspec.convert(certificate, Certificate | None),
         needed(settings.fpr_budget, settings.risk),
         len(np.unique(calibrate.purchaser[calibrate.purchased])),
         settings.risk,

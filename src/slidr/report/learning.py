@@ -22,7 +22,7 @@ def learning_curve(number: int, learning: Learning) -> str:
         learning: how the network learnt; its curve has a point at least.
     """
     curve = learning.curve
-    lines: list[tuple[str, Sequence[float]]] = [("learnt", curve.training)]
+    lines: list[tuple[str, Sequence[float]]] = [("learnt", curve.training[: _steady(curve.seen)])]
     if curve.held_out:
         lines.append(("held out", curve.held_out))
     with styled({"font.size": 8}):
@@ -30,7 +30,7 @@ def learning_curve(number: int, learning: Learning) -> str:
         axes = figure.add_axes((0.14, 0.18, 0.82, 0.77))
         for place, (name, losses) in enumerate(lines):
             axes.plot(
-                curve.seen,
+                curve.seen[: len(losses)],
                 losses,
                 color=COLOURS[place],
                 linestyle=DASHES[place],
@@ -49,6 +49,12 @@ def learning_curve(number: int, learning: Learning) -> str:
         ends = "; ".join(f"{name} from {losses[0]:.3g} to {losses[-1]:.3g}" for name, losses in lines)
         said = f"Learning curve of {learning.network} over {count(curve.seen[-1])} {curve.unit}: {ends}."
         return svg(figure, f"learning{number}", said)
+
+
+def _steady(seen: Sequence[int]) -> int:
+    """Return how many points have a mean worth drawing: the last may be of the few clicks that were left over."""
+    leftover = len(seen) > 2 and seen[-1] - seen[-2] < (seen[1] - seen[0]) / 2  # noqa: PLR2004  two points make a step
+    return len(seen) - leftover
 
 
 def _thousands(value: float, _place: int | None = None) -> str:
