@@ -1,10 +1,15 @@
 """Odds: the log-odds that a click led to a purchase, given its score and its slice, with every slice shrunk.
 
-    logit P(purchase | z, s) = c + sum_l a_l(s) + (1 + sum_l b_l(s)) f(z),     z = logit(score)
+    logit P(purchase | z, s) = f(z) + sum_l d_l(s, z),     z = logit(score)
 
-f is one falling spline for all slices, straight between its knots and 0 at the median purchase; l runs over the levels
-of the slices (device; device and login; ...). a_l and b_l are drawn towards 0, that is towards the slice above, as
-strongly as the scatter of their level tells (empirical Bayes: MacKay, "Bayesian interpolation", 1992).
+f is one falling spline for all slices. l runs over the levels of the slices (device; device and login; ...), and
+d_l(s, z) is how slice s departs from the slice above it: a line through its values at a few corners of z, which are
+drawn from a normal distribution with mean 0. The covariance of that distribution is estimated for each level from how
+its slices scatter (empirical Bayes, by EM), so that slices with few purchases follow the one above, and what the many
+purchases at low scores tell of a slice is carried to high scores as far as it holds in other slices.
+
+Only scores near the threshold are fitted, those that a tenth of the purchasing clicks exceed: a curve that must also
+follow the bulk of the people follows the few that decide less well.
 """
 
 from __future__ import annotations
@@ -21,17 +26,23 @@ from slidr.metrics import Float32s, Float64s, Int64s
 from slidr.slices import ancestors
 
 _CLOSEST = 1e-7  # scores nearer to 0 or 1 than this have the log-odds of this
+_FITTED = 0.1  # share of the purchasing clicks, those with the highest scores, that the curves are fitted to
+_BUDGETS = 3.0  # at least so many budgets of them
+_FEWEST = 100  # and so many clicks
 _BINS = 64  # of the scores, half by purchasing clicks and half by all
-_KNOTS = 20  # the same; at most so many
-_APART = 0.1  # least distance of two knots
+_KNOTS = 20  # of the spline, the same; at most so many
+_APART = 0.1  # least distance of two knots or corners
+_CORNERS = (0.05, 0.8, 0.95)  # quantiles of the fitted purchasing clicks; one more stands at the top of all clicks
+_TOP = 0.995
 _ROUGHNESS = 1.0  # prior variance of the change of f's slope over a distance of 1
-_FLATTEST = 1e-6  # least fall of f over a distance of 1, so that no two scores tie
-_SWEEPS = 40
+_RIDGE = 1e-6
+_FLATTEST = 1e-6  # least rise of u over a distance of 1, so that no two scores tie
 _FIRST_VARIANCE = 0.25
-_VARIANCES = (1e-6, 4.0)
-_LARGEST_STEPS = (1.0, 0.5)  # of a and b in one sweep
-_LEAST_SLOPE = 0.1  # of a slice, as a share of the common one
-_SETTLING = 3  # sweeps before the variances are estimated
+_PRIOR_SLICES, _PRIOR_VARIANCE = 8, 0.02  # what is known of a level's scatter before its slices are seen
+_SWEEPS = 40
+_SETTLING = 3  # sweeps before the scatter is estimated
+_LARGEST_STEP = 1.0
+_HALVINGS = 8
 
 
 def log_odds(scores: Float32s) -> Float64s:
@@ -43,55 +54,74 @@ def log_odds(scores: Float32s) -> Float64s:
 
 @dataclass(frozen=True, eq=False)
 class Odds:
-    """The ranking by u = -logit P(purchase | score, slice).
+    """The ranking by u = -logit P(purchase | score, slice), less a number for each slice.
 
     Attributes:
         paths: the slices and all above them.
         homes: the slice whose clicks set each curve.
         knots: float64[K], ascending.
-        f: float64[K], at the knots, falling.
-        level: float64[len(paths)], c + sum_l a_l.
-        slope: float64[len(paths)], 1 + sum_l b_l; positive.
+        curves: float64[len(paths), K], -logit P at the knots, rising.
+        shift: float64[len(paths)], what is taken off.
         least: the least level of u.
     """
 
     paths: tuple[str, ...]
     homes: tuple[str, ...]
     knots: Float64s
-    f: Float64s
-    level: Float64s
-    slope: Float64s
+    curves: Float64s
+    shift: Float64s
     least: float = LOWEST
 
     def u(self, scores: Float32s, codes: Codes) -> Float64s:
         """Return u of clicks, float64[n]."""
         z = log_odds(scores)
         low = _interval(self.knots, z)
-        rise = between(z, (self.knots[low], self.knots[low + 1]), (-self.f[low], -self.f[low + 1]))
-        u: Float64s = self.slope[codes] * rise - self.level[codes]
+        ends, values = (self.knots[low], self.knots[low + 1]), (self.curves[codes, low], self.curves[codes, low + 1])
+        u: Float64s = between(z, ends, values) - self.shift[codes]
         return u
 
 
-def fit_odds(sample: CalibrationSample) -> Odds:
+def fit_odds(sample: CalibrationSample, budget: float) -> Odds:
     """Fit the log-odds by backfitting: the spline, and the slices of every level, in turn.
 
     A slice without purchases has the odds of the slice above: silence is no proof of robots.
+
+    Args:
+        sample: the clicks.
+        budget: share of the purchasing clicks that may be marked; the curves are fitted around it.
     """
-    tree = sample.tree
-    cells = _count(sample, tree)
+    cells = _count(sample, budget)
+    levels, homes = _levels(sample, len(cells.corners))
     spline = _Spline(cells)
-    levels, homes = _levels(tree, cells)
     for sweep in range(_SWEEPS):
-        level, slope = _summed(levels, len(tree))
-        spline.step(level[cells.leaf], slope[cells.leaf])
-        f = spline.of_cells()
-        for one in levels:
-            level, slope = _summed(levels, len(tree))
-            one.step(cells, expit(spline.c + level[cells.leaf] + slope[cells.leaf] * f), f)
+        spline.step(cells.departures(levels))
+        f = spline.of_cells(spline.f)
+        for level in levels:
+            level.step(cells, expit(f + cells.departures(levels)))
             if sweep >= _SETTLING:
-                one.shrink()
-    level, slope = _summed(levels, len(tree))
-    return Odds(tree, homes, spline.knots, spline.f, spline.c + level, slope)
+                level.learn_scatter()
+    knots = np.union1d(spline.knots, cells.corners)
+    departed = sum((level.values[level.node] for level in levels), np.zeros((len(homes), len(cells.corners))))
+    curves = np.interp(knots, spline.knots, spline.f) + departed @ _hats(knots, cells.corners).T
+    return Odds(sample.tree, homes, knots, _rising(-curves, knots), np.zeros(len(homes)))
+
+
+def _rising(curves: Float64s, knots: Float64s) -> Float64s:
+    """Return curves that rise along the last axis: half-way between the highest so far and the lowest to come."""
+    so_far = np.maximum.accumulate(curves, axis=1)
+    to_come = np.minimum.accumulate(curves[:, ::-1], axis=1)[:, ::-1]
+    rising: Float64s = (so_far + to_come) / 2 + _FLATTEST * (knots - knots[0])
+    return rising
+
+
+def _hats(z: Float64s, corners: Float64s) -> Float64s:
+    """Return how much of the value at each corner a line through them has at each z: float64[n, corners]."""
+    return np.stack([np.interp(z, corners, one) for one in np.eye(len(corners))], axis=1)
+
+
+def _interval(knots: Float64s, z: Float64s) -> Int64s:
+    """Return the place of the knot below each z, int64[n]."""
+    return np.clip(np.searchsorted(knots, z, side="right") - 1, 0, len(knots) - 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,16 +129,20 @@ class _Cells:
     """Clicks counted by slice and by bin of z, weighted.
 
     Attributes:
-        leaf: int64[m], place of the slice in the tree.
+        leaf: int64[m], place of the slice in the sample's tree.
         z: float64[m], mean of the cell.
         clicks: float64[m].
         purchases: float64[m].
+        corners: float64[C], ascending.
+        hats: float64[m, C].
     """
 
     leaf: Int64s
     z: Float64s
     clicks: Float64s
     purchases: Float64s
+    corners: Float64s
+    hats: Float64s
 
     def quantiles(self, number: int) -> Float64s:
         """Return quantiles of z, half of them by clicks and half by purchases, ascending."""
@@ -120,97 +154,97 @@ class _Cells:
         ]
         return np.unique(np.concatenate(found))
 
-    def median_purchase(self) -> float:
-        """Return the z that half of the purchases lie below."""
-        order = np.argsort(self.z)
-        total = np.cumsum(self.purchases[order])
-        return float(self.z[order][np.searchsorted(total, total[-1] / 2)])
+    def departures(self, levels: list[_Level]) -> Float64s:
+        """Return how far the slice of each cell departs from the spline there, float64[m]."""
+        total = np.zeros(len(self.z))
+        for level in levels:
+            total += np.einsum("mc,mc->m", self.hats, level.values[level.node[self.leaf]])
+        return total
 
 
-def _count(sample: CalibrationSample, tree: tuple[str, ...]) -> _Cells:
-    """Count a sample by slice and bin; clicks of a slice weigh as much as its purchases are independent."""
+def _count(sample: CalibrationSample, budget: float) -> _Cells:
+    """Count the fitted clicks by slice and bin; clicks of a slice weigh as much as its purchases are independent.
+
+    Clicks of a slice without purchases are left out, so that they dilute no curve.
+    """
     z, bought = log_odds(sample.scores), sample.purchased
+    fitted = min(max(_FITTED, _BUDGETS * budget, _FEWEST / np.count_nonzero(bought)), 1.0)
+    heard = np.bincount(sample.slices[bought], minlength=len(sample.paths)) > 0
+    near = (z >= np.quantile(z[bought], 1 - fitted, method="lower")) & heard[sample.slices]
+    z, bought, purchaser = z[near], bought[near], sample.purchaser[near]
     shares = np.linspace(0, 1, _BINS // 2 + 1)[1:-1]
     edges = np.unique(np.concatenate((np.quantile(z, shares), np.quantile(z[bought], shares))))
-    home = {path: place for place, path in enumerate(tree)}
-    leaf = np.array([home.get(path, 0) for path in sample.paths])[sample.slices]
+    home = {path: place for place, path in enumerate(sample.tree)}
+    leaf = np.array([home.get(path, 0) for path in sample.paths])[sample.slices[near]]
     used, cell = np.unique(leaf * (len(edges) + 1) + np.searchsorted(edges, z), return_inverse=True)
     clicks = np.bincount(cell)
     leaf_of = used // (len(edges) + 1)
-    weight = _independence(leaf[bought], sample.purchaser[bought], len(tree))[leaf_of]
-    purchases = np.bincount(cell, bought, minlength=len(used))
-    return _Cells(leaf_of, np.bincount(cell, z) / clicks, clicks * weight, purchases * weight)
+    weight = _independence(leaf[bought], purchaser[bought], len(sample.tree))[leaf_of]
+    mean = np.bincount(cell, z) / clicks
+    corners = np.quantile(z[bought], _CORNERS)
+    corners = np.append(corners, np.quantile(z, _TOP))
+    corners = corners[np.diff(corners, prepend=-np.inf) > _APART]
+    purchases = np.bincount(cell, bought, minlength=len(used)) * weight
+    return _Cells(leaf_of, mean, clicks * weight, purchases, corners, _hats(mean, corners))
 
 
 def _independence(leaf: Int64s, purchaser: Int64s, number: int) -> Float64s:
     """Return Kish's effective number of purchasers over the number of purchasing clicks, per slice: float64[number]."""
-    (home, _), each = np.unique(np.stack((leaf, purchaser)), axis=1, return_counts=True)
-    clicks = np.bincount(home, each, minlength=number)
-    squares = np.bincount(home, each.astype(np.float64) ** 2, minlength=number)
+    width = int(purchaser.max()) + 1
+    pairs, each = np.unique(leaf * width + purchaser, return_counts=True)
+    clicks = np.bincount(pairs // width, each, minlength=number)
+    squares = np.bincount(pairs // width, each.astype(np.float64) ** 2, minlength=number)
     return np.where(squares > 0, clicks / np.maximum(squares, 1), 1.0)
 
 
-def _interval(knots: Float64s, z: Float64s) -> Int64s:
-    """Return the place of the knot below each z, int64[n]."""
-    return np.clip(np.searchsorted(knots, z, side="right") - 1, 0, len(knots) - 2)
-
-
 class _Spline:
-    """The common curve c + f(z), fitted step by step."""
+    """The common curve f, fitted step by step."""
 
     def __init__(self, cells: _Cells) -> None:
         ends = log_odds(np.array([0, 1], np.float32))
         inner = cells.quantiles(_KNOTS)
-        inner = inner[np.diff(inner, prepend=ends[0]) > _APART]
-        self.knots: Float64s = np.concatenate((ends[:1], inner[inner < ends[1] - _APART], ends[1:]))
+        inner = inner[(np.diff(inner, prepend=ends[0]) > _APART) & (inner < ends[1] - _APART)]
+        self.knots: Float64s = np.concatenate((ends[:1], inner, ends[1:]))
         self._cells = cells
         self._low = _interval(self.knots, cells.z)
         self._right = (cells.z - self.knots[self._low]) / np.diff(self.knots)[self._low]
-        self._median = cells.median_purchase()
         rate = cells.purchases.sum() / cells.clicks.sum()
-        self.c = float(np.log(rate / max(1 - rate, _CLOSEST)))
-        self.f: Float64s = -_FLATTEST * (self.knots - self._median)
+        self.f: Float64s = np.log(rate / max(1 - rate, _CLOSEST)) - _FLATTEST * self.knots
         self._roughness = _roughness(self.knots)
 
-    def of_cells(self, f: Float64s | None = None) -> Float64s:
-        """Return f of every cell."""
-        f = self.f if f is None else f
+    def of_cells(self, f: Float64s) -> Float64s:
+        """Return a curve, given at the knots, in every cell."""
         return f[self._low] + (f[self._low + 1] - f[self._low]) * self._right
 
-    def step(self, level: Float64s, slope: Float64s) -> None:
-        """Take one Newton step of the penalised likelihood, halved until it gains, and centre f again."""
+    def step(self, departures: Float64s) -> None:
+        """Take one Newton step of the penalised likelihood, halved until it gains."""
         cells, count = self._cells, len(self.knots)
-        # The curve g = c + f enters as c + slope (g - c) + level.
-        rest = level + (1 - slope) * self.c
-        g = self.c + self.f
-        p = expit(rest + slope * self.of_cells(g))
-        weight = cells.clicks * p * (1 - p) * slope**2
-        pull = (cells.purchases - cells.clicks * p) * slope
+        p = expit(departures + self.of_cells(self.f))
+        weight, pull = cells.clicks * p * (1 - p), cells.purchases - cells.clicks * p
+        left, right = 1 - self._right, self._right
 
-        def summed(left: Float64s, right: Float64s) -> Float64s:
+        def summed(lower: Float64s, upper: Float64s) -> Float64s:
             found: Float64s = np.zeros(count)
-            found += np.bincount(self._low, left, minlength=count)
-            found += np.bincount(self._low + 1, right, minlength=count)
+            found += np.bincount(self._low, lower, minlength=count)
+            found += np.bincount(self._low + 1, upper, minlength=count)
             return found
 
-        left, right = 1 - self._right, self._right
         beside = np.bincount(self._low, weight * left * right, minlength=count)[: count - 1]
         curvature = np.diag(summed(weight * left**2, weight * right**2)) + np.diag(beside, 1) + np.diag(beside, -1)
-        target = curvature @ g + summed(pull * left, pull * right)
+        target = curvature @ self.f + summed(pull * left, pull * right)
         best = _falling(curvature + self._roughness, target, self.knots)
-        before = self._gain(g, rest, slope)
-        for _ in range(8):
-            if self._gain(best, rest, slope) >= before:
+        before = self._gain(self.f, departures)
+        for _ in range(_HALVINGS):
+            if self._gain(best, departures) >= before:
                 break
-            best = (best + g) / 2
-        self.c = float(np.interp(self._median, self.knots, best))
-        self.f = best - self.c
+            best = (best + self.f) / 2
+        self.f = best
 
-    def _gain(self, g: Float64s, rest: Float64s, slope: Float64s) -> float:
+    def _gain(self, f: Float64s, departures: Float64s) -> float:
         """Return the penalised log-likelihood."""
-        eta = rest + slope * self.of_cells(g)
+        eta = departures + self.of_cells(f)
         cells = self._cells
-        return float(cells.purchases @ eta - cells.clicks @ np.logaddexp(0, eta) - g @ self._roughness @ g / 2)
+        return float(cells.purchases @ eta - cells.clicks @ np.logaddexp(0, eta) - f @ self._roughness @ f / 2)
 
 
 def _roughness(knots: Float64s) -> Float64s:
@@ -222,12 +256,12 @@ def _roughness(knots: Float64s) -> Float64s:
     change[row, row + 1] = -1 / gaps[:-1] - 1 / gaps[1:]
     change[row, row + 2] = 1 / gaps[1:]
     change /= np.sqrt((gaps[:-1] + gaps[1:]) / 2 * _ROUGHNESS)[:, None]
-    ridge: Float64s = change.T @ change + 1e-6 * np.eye(len(knots))
-    return ridge
+    penalty: Float64s = change.T @ change + _RIDGE * np.eye(len(knots))
+    return penalty
 
 
 def _falling(curvature: Float64s, target: Float64s, knots: Float64s) -> Float64s:
-    """Return the falling curve that maximises target g - g curvature g / 2, as values at the knots.
+    """Return the falling curve that maximises target f - f curvature f / 2, as values at the knots.
 
     A falling curve is its first value less falls of no less than the flattest: least squares under x >= 0, in which the
     free first value stands as the difference of two.
@@ -243,64 +277,55 @@ def _falling(curvature: Float64s, target: Float64s, knots: Float64s) -> Float64s
 
 
 class _Level:
-    """The effects a and b of the slices of one level."""
+    """How the slices of one level depart from those above them."""
 
-    def __init__(self, node: Int64s, number: int) -> None:
-        self.node = node  # int64[len(tree)]: the slice of this level that each path lies in; `number` for none
-        self.used = np.unique(node[node < number])
-        self.a, self.b = np.zeros(number + 1), np.zeros(number + 1)
-        self._variance = np.full(2, _FIRST_VARIANCE)
-        self._spread = np.zeros((2, len(self.used)))
+    def __init__(self, node: Int64s, corners: int) -> None:
+        number = len(node)
+        self.node = node  # int64[paths]: the slice of this level that each path lies in; `number` for none
+        self.values: Float64s = np.zeros((number + 1, corners))
+        self._used = np.unique(node[node < number])
+        self._covariance: Float64s = _FIRST_VARIANCE * np.eye(corners)
+        self._doubt: Float64s = np.zeros((corners, corners))
 
-    def step(self, cells: _Cells, p: Float64s, f: Float64s) -> None:
+    def step(self, cells: _Cells, p: Float64s) -> None:
         """Take one Newton step of the penalised likelihood, each slice on its own."""
-        node, size = self.node[cells.leaf], len(self.a)
+        node, size, count = self.node[cells.leaf], len(self.values), len(cells.corners)
         weight, pull = cells.clicks * p * (1 - p), cells.purchases - cells.clicks * p
 
         def summed(values: Float64s) -> Float64s:
-            return np.bincount(node, values, minlength=size)[self.used].astype(np.float64)
+            return np.bincount(node, values, minlength=size)[self._used].astype(np.float64)
 
-        a, b = self.a[self.used], self.b[self.used]
-        aa = summed(weight) + 1 / self._variance[0]
-        bb = summed(weight * f * f) + 1 / self._variance[1]
-        ab = summed(weight * f)
-        pull_a = summed(pull) - a / self._variance[0]
-        pull_b = summed(pull * f) - b / self._variance[1]
-        area = aa * bb - ab * ab
-        most_a, most_b = _LARGEST_STEPS
-        self.a[self.used] += np.clip((bb * pull_a - ab * pull_b) / area, -most_a, most_a)
-        self.b[self.used] += np.clip((aa * pull_b - ab * pull_a) / area, -most_b, most_b)
-        self._spread = np.stack((bb / area, aa / area))
+        prior = np.linalg.inv(self._covariance)
+        curvature = np.empty((len(self._used), count, count))
+        for one in range(count):
+            for other in range(one + 1):
+                curvature[:, one, other] = summed(weight * cells.hats[:, one] * cells.hats[:, other])
+                curvature[:, other, one] = curvature[:, one, other]
+        gain = np.stack([summed(pull * cells.hats[:, one]) for one in range(count)], axis=1)
+        doubts = np.linalg.inv(curvature + prior)
+        step = np.einsum("nij,nj->ni", doubts, gain - self.values[self._used] @ prior)
+        self.values[self._used] += np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
+        self._doubt = doubts.sum(axis=0)
 
-    def shrink(self) -> None:
-        """Estimate the variances of the level: the squares of its effects, over how many of them the clicks fix."""
-        if len(self.used) == 0:
-            return
-        fixed = np.maximum(1 - self._spread / self._variance[:, None], 0).sum(axis=1)
-        squares = np.array([(values[self.used] ** 2).sum() for values in (self.a, self.b)])
-        self._variance = np.clip(squares / np.maximum(fixed, 1e-9), *_VARIANCES)
+    def learn_scatter(self) -> None:
+        """Estimate the covariance of the level's slices from their values and from what is not known of these."""
+        values = self.values[self._used]
+        known = _PRIOR_SLICES * _PRIOR_VARIANCE * np.eye(values.shape[1])
+        self._covariance = (values.T @ values + self._doubt + known) / (len(values) + _PRIOR_SLICES)
 
 
-def _levels(tree: tuple[str, ...], cells: _Cells) -> tuple[list[_Level], tuple[str, ...]]:
+def _levels(sample: CalibrationSample, corners: int) -> tuple[list[_Level], tuple[str, ...]]:
     """Return the levels below the root, from the top, and of each path the nearest slice that has purchases."""
+    tree = sample.tree
     home = {path: place for place, path in enumerate(tree)}
     lineages = [[home[above] for above in ancestors(path)] for path in tree]
-    bought = np.zeros(len(tree))
-    for lineage, count in zip(lineages, np.bincount(cells.leaf, cells.purchases, minlength=len(tree)), strict=True):
-        bought[lineage] += count
+    bought = np.zeros(len(tree), np.bool_)
+    for code in np.unique(sample.slices[sample.purchased]):
+        bought[lineages[home[sample.paths[code]]]] = True
     nodes = np.full((max(len(lineage) for lineage in lineages) - 1, len(tree)), len(tree))
     for place, lineage in enumerate(lineages):
         for depth, above in enumerate(reversed(lineage[:-1])):
-            if bought[above] > 0:
+            if bought[above]:
                 nodes[depth, place] = above
-    homes = tuple(tree[next(above for above in lineage if bought[above] > 0)] for lineage in lineages)
-    return [_Level(node, len(tree)) for node in nodes], homes
-
-
-def _summed(levels: list[_Level], number: int) -> tuple[Float64s, Float64s]:
-    """Return the sums of a, and 1 + the sums of b, over the levels above each path: float64[len(tree)] each."""
-    level, slope = np.zeros(number), np.ones(number)
-    for one in levels:
-        level += one.a[one.node]
-        slope += one.b[one.node]
-    return level, np.maximum(slope, _LEAST_SLOPE)
+    homes = tuple(tree[next(above for above in lineage if bought[above])] for lineage in lineages)
+    return [_Level(node, corners) for node in nodes], homes

@@ -24,10 +24,10 @@ _BORROWED = 10.0  # purchases at the parent's conversion that every slice is giv
 
 def fit(sample: CalibrationSample, settings: CalibrationSettings) -> Odds:
     """Return the ranking by the log-odds of a person."""
-    odds = ranking = fit_odds(sample)
+    odds = ranking = fit_odds(sample, settings.fpr_budget)
     for _ in range(_ROUNDS):
         marked = u_of(ranking, sample) > level_at_budget(ranking, sample, settings.fpr_budget)
-        ranking = replace(odds, level=odds.level - np.log(_conversion(sample[~marked], odds.paths)))
+        ranking = replace(odds, shift=-np.log(_conversion(sample[~marked], odds.paths)))
     return ranking
 
 

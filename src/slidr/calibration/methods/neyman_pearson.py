@@ -13,5 +13,4 @@ from slidr.settings import CalibrationSettings
 
 def fit(sample: CalibrationSample, settings: CalibrationSettings) -> Odds:
     """Return the ranking by the fitted log-odds."""
-    del settings
-    return fit_odds(sample)
+    return fit_odds(sample, settings.fpr_budget)
