@@ -42,6 +42,10 @@ def judgement_document(evaluation: Evaluation) -> dict[str, object]:
         "notes": evaluation.notes,
         "networks": msgspec.to_builtins(evaluation.networks),
         "totals": msgspec.to_builtins(evaluation.totals),
+        "assurance": msgspec.to_builtins(evaluation.assurance),
+        "proxy": msgspec.to_builtins(evaluation.proxy),
+        "change": msgspec.to_builtins(evaluation.change),
+        "missed": msgspec.to_builtins(evaluation.missed),
     }
 
 
