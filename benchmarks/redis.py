@@ -10,7 +10,8 @@ of a single click.
 `ratio_feast` is slidr with its default catalogue and 64 clicks a call, as its service batches what is queued, over the
 quicker of Feast's two clients reading fifteen features for one click a call, as a request reads them.
 `ratio_feast_batch64` gives both 64 clicks a call and fifteen features of the same three entities, which slidr counts
-and reads and Feast reads; `ratio_feast_batch64_default` is the default catalogue, 76 features of six entities, over that.
+and reads and Feast reads; `ratio_feast_batch64_default` is the default catalogue, with 76 features of six entities,
+over that.
 The last line is one JSON object.
 """
 
