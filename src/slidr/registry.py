@@ -121,6 +121,15 @@ class Registry:
             part.replace(place)
         return place
 
+    def read(self, identity: str, name: str) -> bytes:
+        """Return one file of a bundle, unchecked: to list what there is; who serves a bundle fetches and loads it.
+
+        Raises:
+            RegistryError: the registry has no such bundle or file, or it cannot be read.
+        """
+        with self._reported("read"):
+            return self._get(f"{_BUNDLES}/{_checked(identity)}/{name}")
+
     def ids(self) -> tuple[str, ...]:
         """Return the ids of the whole bundles, sorted.
 

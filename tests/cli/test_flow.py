@@ -96,7 +96,8 @@ def test_the_flow_of_a_day(slidr: Run, project: Path, learned: Learned) -> None:
     assert "2026-03-10 00:00:00  2026-03-11 00:00:00" in said.out
     listed = slidr("bundles", "--settings", project / "slidr.toml", "--json").document
     assert listed["history"][-1]["why"] == "daily run"
-    assert learned.bundle.id in [one["bundle"] for one in listed["bundles"]]
+    certified = {one["bundle"]: one["certified"] for one in listed["bundles"]}
+    assert certified[learned.bundle.id] is learned.bundle.certified is False
 
 
 def test_a_day_decided_in_batch(slidr: Run, project: Path) -> None:

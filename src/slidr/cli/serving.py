@@ -32,7 +32,9 @@ def bundles(settings: Settings) -> Outcome:
     registry = Registry(settings.storage.registry)
     history = registry.history()
     champion = history[-1].bundle if history else None
-    listed = [{"bundle": identity, "champion": identity == champion} for identity in registry.ids()]
+    listed = [
+        {"bundle": one, "champion": one == champion, "certified": _certified(registry, one)} for one in registry.ids()
+    ]
     past = [
         {
             "number": entry.number,
@@ -45,6 +47,10 @@ def bundles(settings: Settings) -> Outcome:
     ]
     text = f"{tabulate(listed, headers='keys')}\n\n{tabulate(past, headers='keys')}"
     return Outcome(text, {"bundles": listed, "history": past})
+
+
+def _certified(registry: Registry, identity: str) -> bool:
+    return msgspec.json.decode(registry.read(identity, "calibration.json")).get("certificate") is not None
 
 
 @click.command(short_help="Make a bundle the champion.")

@@ -93,15 +93,17 @@ def comparable_champion(run: Run) -> Bundle | None:
         return None
     bundle = read_bundle(registry.fetch(entry.bundle, Path(run.settings.storage.bundles)))
     contract = bundle.contract
-    if (
-        bundle.catalogue != run.catalogue
-        or contract.slice_columns != run.settings.slices.columns
-        or contract.key_fingerprint != run.pseudonymiser.fingerprint
-    ):
+    changed = {
+        "features": bundle.catalogue != run.catalogue,
+        "slices": contract.slice_columns != run.settings.slices.columns,
+        "keys": contract.key_fingerprint != run.pseudonymiser.fingerprint,
+    }
+    if any(changed.values()):
+        names = " and ".join(name for name, other in changed.items() if other)
         raise CalibrationError(
-            f"the champion {bundle.id} reads other features, slices or keys than this run, so the two cannot be"
-            " compared on the same clicks; set calibration.most_ivr_change, most_fpr_change and most_flips to 1 for"
-            " the run that changes them"
+            f"the champion {bundle.id} decides by other {names}, so it cannot decide these clicks to be compared; where"
+            " a bound against it is set, set"
+            " calibration.most_ivr_change, most_fpr_change and most_flips to 1 for the run that changes them"
         )
     return bundle
 

@@ -10,12 +10,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from slidr.bundle import Bundle, read_bundle
 from slidr.calibration.certificate import Certificate, needed
-from slidr.daily.calibration import read_calibration
+from slidr.daily.calibration import comparable_champion, read_calibration
 from slidr.daily.parts import Part
 from slidr.daily.plan import Run
-from slidr.errors import BundleError, RegistryError
+from slidr.errors import BundleError, CalibrationError, RegistryError
 from slidr.evaluation.change import Change, compare
 from slidr.evaluation.judging import Judged, thresholds_of
 from slidr.evaluation.proxy import ProxyCheck, check_proxy
@@ -23,7 +22,6 @@ from slidr.evaluation.results import Assurance, Learning
 from slidr.labels import rule_hits
 from slidr.labels.diagnostics import LabelHealth, diagnose, estimate_human_share
 from slidr.model.scorer import Scorer
-from slidr.registry import Registry
 from slidr.tables import CLICKS, LABELS, PURCHASES
 
 _ACTIVITY, _IP_SIZE = "clicks_user_24h", "distinct_user_ip_24h"
@@ -66,27 +64,15 @@ def proxy_check(run: Run, part: Part, judged: Judged, marked: NDArray[np.bool_])
 def change_from_champion(run: Run, part: Part, judged: Judged, marked: NDArray[np.bool_]) -> Change | str:
     """Return what the run decides otherwise than the champion, or why the two cannot be compared, in a sentence."""
     try:
-        registry = Registry(run.settings.storage.registry)
-        entry = registry.champion()
-        if entry is None:
-            return "There is no champion yet: nothing decides today that this run could change."
-        champion = read_bundle(registry.fetch(entry.bundle, Path(run.settings.storage.bundles)))
+        champion = comparable_champion(run)
+    except CalibrationError as fault:
+        return f"Nothing is compared: {fault}."
     except (RegistryError, BundleError) as fault:
         return f"The champion cannot be read, so nothing is compared with it: {fault}."
-    if differs := _differences(run, champion):
-        return f"The champion {champion.id} decides by other {differs}: it cannot decide these clicks to be compared."
+    if champion is None:
+        return "There is no champion yet: nothing decides today that this run could change."
     before = Scorer(champion.graph).score(part.rows) > thresholds_of(judged.slices, judged.paths, champion.thresholds)
     return compare(champion.id, before, marked, judged.purchased, judged.slices, judged.paths)
-
-
-def _differences(run: Run, champion: Bundle) -> str:
-    contract = champion.contract
-    other = {
-        "features": champion.catalogue != run.catalogue,
-        "slices": contract.slice_columns != run.settings.slices.columns,
-        "keys": contract.key_fingerprint != run.pseudonymiser.fingerprint,
-    }
-    return " and ".join(name for name, is_other in other.items() if is_other)
 
 
 def assurance(run: Run, calibrate: Part) -> Assurance:
