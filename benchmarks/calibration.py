@@ -249,21 +249,20 @@ def main() -> None:
         for purchases in PURCHASES:
             found = compare(pool, purchases, chosen.draws)
             rows += [
-                (f"{slices}, {purchases:,}", name, *(f"{part.mean():.4f}" for part in cell))
+                (
+                    f"{slices}, {purchases:,}",
+                    name,
+                    *(f"{part.mean():.4f}" for part in cell),
+                    *(str((cell.ivr >= found[other].ivr).sum()) for other in (GLOBAL, PAPER)),
+                )
                 for name, cell in found.items()
             ]
             default = found[SETTINGS.method].ivr
             wins[GLOBAL].append(int((default >= found[GLOBAL].ivr).sum()))
             if purchases == max(PURCHASES):
                 wins[PAPER].append(int((default >= found[PAPER].ivr).sum()))
-    headers = (
-        "slices, purchases",
-        "method",
-        "IVR at equal FPR",
-        "FPR at 0.5 %",
-        "recall at equal true FPR",
-        "true FPR",
-    )
+    shares = ("IVR", "FPR at 0.5 %", "recall", "true FPR")
+    headers = ("slices, purchases", "method", *shares, *(f"wins over {other}" for other in wins))
     print(tabulate(rows, headers=headers, disable_numparse=True))
     sys.stderr.write(f"compared: {time.perf_counter() - start:.0f} s\n")
     pool, before = (scored(pools, BY_SLICES[24]) for pools in (later, earlier))

@@ -74,7 +74,9 @@ def figures(seed: Seed) -> dict[str, float]:
     assert caught is not None
     found = {
         "ivr_network": by_name[decided.network].ivr_at_budget,
-        **{f"ivr_{name}": by_name[name].ivr_at_budget for name in PEERS},
+        "ivr_logistic": by_name["logistic"].ivr_at_budget,
+        "ivr_heuristic": by_name["velocity"].ivr_at_budget,
+        "ivr_lightgbm": by_name["lightgbm"].ivr_at_budget,
         "night_recall_on": on.sparse_recall,
         "night_recall_off": off.sparse_recall,
         "true_fpr_on": on.true_fpr,
