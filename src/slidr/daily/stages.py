@@ -12,12 +12,13 @@ from slidr import extensions
 from slidr.daily.parts import read_part
 from slidr.daily.plan import Run
 from slidr.daily.stamps import identity, require, stamp, withdraw
+from slidr.daily.training import training_set
 from slidr.errors import SettingsError
 from slidr.features.days import Backfill, Backfilled, Moment
 from slidr.labels import label
 from slidr.model.scorer import Scorer
 from slidr.model.training import Trained, TrainingSet
-from slidr.model.weights import check_days, sample_weights
+from slidr.model.weights import check_days
 from slidr.tables import CLICKS, LABELS, PURCHASES, SCORES
 
 _NETWORKS = "slidr.model.networks"
@@ -85,12 +86,8 @@ def train_networks(run: Run) -> dict[str, Trained]:
     for name in networks:
         extensions.load(_NETWORKS, name)
     part = read_part(run, run.split.train)
-    logged_in = part.clicks["logged_in"].to_numpy(zero_copy_only=False)
-    names = tuple(feature.name for feature in run.catalogue)
-    zone = run.settings.timezone
-    check_days(part.times, part.human, zone)
-    weights = sample_weights(part.times, logged_in, part.human, cap=settings.weight_cap, zone=zone)
-    training = TrainingSet(part.rows, part.human, weights, names)
+    check_days(part.times, part.human, run.settings.timezone)
+    training = training_set(run, part)
     trained = {name: _fit(run, name, training) for name in networks}
     _keep(run, trained, training)
     scorer = Scorer(trained[run.settings.model.network].graph)
