@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slidr.calibration.ranking import Codes, Ranking, places
+from slidr.calibration.ranking import Codes, Ranking, nearest_thresholds
 from slidr.calibration.sample import CalibrationSample
 from slidr.errors import CalibrationError
 from slidr.metrics import MARKS_EVERYTHING, Bools, Float32s, Float64s
@@ -41,9 +41,7 @@ class Champion:
                 f"the champion scored {len(self.scores)} clicks, and {len(sample.scores)} are calibrated on; score "
                 "the same clicks with both networks"
             )
-        limits = np.array([row.threshold for row in self.thresholds], np.float32)
-        nearest = places([row.slice for row in self.thresholds], sample.paths)
-        return self.scores > limits[nearest][sample.slices]
+        return self.scores > nearest_thresholds(self.thresholds, sample.paths)[sample.slices]
 
 
 @dataclass(frozen=True, eq=False)

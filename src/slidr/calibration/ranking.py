@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from slidr.metrics import MARKS_EVERYTHING, Float32s, Float64s
 from slidr.slices import ROOT, ancestors
+from slidr.tables import Threshold
 
 Codes = NDArray[np.integer[Any]]
 
@@ -78,6 +79,11 @@ def places(known: Sequence[str], paths: Sequence[str]) -> NDArray[np.int64]:
     at = {path: place for place, path in enumerate(known)}
     found = (next((at[above] for above in ancestors(path) if above in at), at[ROOT]) for path in paths)
     return np.fromiter(found, np.int64, len(paths))
+
+
+def nearest_thresholds(rows: Sequence[Threshold], paths: Sequence[str]) -> Float32s:
+    """Return the threshold of each path, or of the nearest one above it that has one, as serving takes it: float32."""
+    return np.array([row.threshold for row in rows], np.float32)[places([row.slice for row in rows], paths)]
 
 
 def thresholds(ranking: Ranking, level: float) -> Float32s:

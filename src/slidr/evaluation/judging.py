@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slidr import metrics
+from slidr.calibration.ranking import nearest_thresholds
 from slidr.evaluation.by_slice import rows_by_slice
 from slidr.evaluation.intervals import clustered_interval
 from slidr.evaluation.results import (
@@ -70,10 +71,7 @@ def interval(marked: Bools, among: Bools, clusters: Int64s) -> Interval:
 
 def thresholds_of(slices: NDArray[np.int32], paths: Sequence[str], thresholds: Sequence[Threshold]) -> Float32s:
     """Return each click's threshold: that of its nearest calibrated ancestor, as the service takes it."""
-    known = {threshold.slice: threshold.threshold for threshold in thresholds}
-    nearest = [next(known[above] for above in ancestors(path) if above in known) for path in paths]
-    found: Float32s = np.array(nearest, np.float32)[slices]
-    return found
+    return nearest_thresholds(thresholds, paths)[slices]
 
 
 def judge_network(
