@@ -24,7 +24,7 @@ from slidr.lake.delta import Lake
 from slidr.metrics import hours_of_week
 from slidr.model.scorer import Scorer
 from slidr.settings import located, parse_settings
-from slidr.settings_document import write_document
+from slidr.settings.document import write_document
 from slidr.simulate.files import write_traffic
 from slidr.simulate.plan import Plan
 

@@ -19,8 +19,9 @@ from slidr.features.catalogue import default_catalogue
 from slidr.features.layout import STRIDE, compile_catalogue
 from slidr.features.listing import HEADER_BYTES, listed
 from slidr.service.metrics import Metrics
-from slidr.settings import FeaturesSettings, Section, Settings
-from slidr.settings_document import meaning_of
+from slidr.settings import FeaturesSettings, Settings
+from slidr.settings.document import meaning_of
+from slidr.settings.section import Section
 from slidr.tables import TABLES
 
 FOLDER = Path(__file__).parent / "reference"

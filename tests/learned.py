@@ -19,7 +19,7 @@ from slidr.evaluation.results import Evaluation
 from slidr.ingest import Log, ingest
 from slidr.lake.delta import Lake
 from slidr.settings import Settings, read_settings
-from slidr.settings_document import write_document
+from slidr.settings.document import write_document
 from slidr.simulate.files import write_traffic
 from slidr.simulate.plan import Plan
 

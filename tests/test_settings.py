@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from slidr.clock import DAY, HOUR, MINUTE, SECOND
 from slidr.errors import SettingsError
-from slidr.settings import Section, Settings, duration, located, parse_settings, read_settings
+from slidr.settings import Settings, duration, located, parse_settings, read_settings
+from slidr.settings.section import Section
 
 SECTIONS = {
     name: kind

@@ -14,7 +14,7 @@ from slidr.features.catalogue import default_catalogue
 from slidr.features.layout import INLINE, STRIDE, compile_catalogue
 from slidr.features.listing import HEADER_BYTES, listed
 from slidr.settings import Settings, read_settings
-from slidr.settings_document import describe
+from slidr.settings.document import describe
 
 _MEANING = 40
 """Letters of a line of the meaning, so that the table of the default catalogue is read in 120 columns."""

@@ -25,7 +25,7 @@ from slidr.ingest import ingest
 from slidr.lake.delta import Lake
 from slidr.load import Replay
 from slidr.settings import Settings, located, parse_settings
-from slidr.settings_document import write_document
+from slidr.settings.document import write_document
 from slidr.simulate.files import write_traffic
 from slidr.simulate.plan import Plan
 from slidr.tables import CLICKS

@@ -7,7 +7,8 @@ from typing import Any, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from slidr.settings import Section, Settings
+from slidr.settings import Settings
+from slidr.settings.section import Section
 
 
 def describe() -> str:

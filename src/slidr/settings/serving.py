@@ -1,0 +1,76 @@
+"""Sections of the settings that the service reads: list rules, HTTP, the shared store, and where things are kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from slidr.settings.section import Section
+
+
+class RulesSettings(Section, frozen=True):
+    """List rules, which run before the model."""
+
+    crawlers: Annotated[
+        str, Meta(description="file of user-agent patterns, one a line or COUNTER's JSON; empty: the built-in ones")
+    ] = ""
+
+
+class ServiceSettings(Section, frozen=True):
+    """The HTTP service."""
+
+    host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 8710
+    queue: Annotated[int, Meta(ge=1, description="clicks that may wait; more are answered 429")] = 10_000
+    batch: Annotated[int, Meta(ge=1, description="most clicks decided at once")] = 256
+    body_limit: Annotated[int, Meta(ge=1024, description="largest request body, in bytes")] = 4_194_304
+    batch_limit: Annotated[int, Meta(ge=1, description="most clicks in one request")] = 10_000
+    entities: Annotated[
+        int, Meta(ge=1024, description="live entities of one kind that memory is set aside for at the start")
+    ] = 65_536
+    durability: Annotated[
+        Literal["process", "power"],
+        Meta(description="what an acknowledged decision survives: a kill of the 'process', or a loss of 'power' too"),
+    ] = "process"
+
+
+class StoreSettings(Section, frozen=True):
+    """Redis, where several processes share the state of the features."""
+
+    redis: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="addresses, redis://[user:password@]host:port: one server and its replicas, or some of a"
+            " cluster; SLIDR_REDIS, separated by blanks, overrides them and keeps passwords out of this file"
+        ),
+    ] = ()
+    partitions: Annotated[
+        int, Meta(ge=1, le=1024, description="parts of the state: 1 for one server, about four a server of a cluster")
+    ] = 1
+    timeout_ms: Annotated[
+        int, Meta(ge=1, le=60_000, description="milliseconds that an answer may take; later, a click is unmeasurable")
+    ] = 50
+
+
+class StorageSettings(Section, frozen=True):
+    """Where slidr keeps what it makes; relative paths start at the settings file."""
+
+    lake: Annotated[str, Meta(description="Delta tables")] = "lake"
+    networks: Annotated[str, Meta(description="networks as they were trained, before they are bundled")] = "networks"
+    bundles: Annotated[str, Meta(description="bundles as they were made or fetched")] = "bundles"
+    registry: Annotated[str, Meta(description="bundles and the champion's history")] = "registry"
+    report: Annotated[str, Meta(description="what the last run measured, and its page")] = "report"
+    slow: Annotated[str, Meta(description="tables of the slow features, one folder a day")] = "slow"
+    journal: Annotated[str, Meta(description="SQLite journal of the service")] = "journal.sqlite"
+    seed: Annotated[
+        str,
+        Meta(description="feature state behind the last backfill; a service without a state of its own starts here"),
+    ] = "seed.npz"
+    backfill: Annotated[
+        str, Meta(description="feature state behind the newest days of the backfill, from which the next one goes on")
+    ] = "backfill"
+    state: Annotated[str, Meta(description="snapshot of the service's own feature state")] = "state.npz"
+    key_file: Annotated[
+        str, Meta(description="secret key of the identifiers' hashes; made where missing; SLIDR_KEY overrides it")
+    ] = "slidr.key"
