@@ -21,7 +21,11 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class Click(msgspec.Struct, kw_only=True, gc=False):
-    """One click as a request gives it; the fields are the columns of CLICKS."""
+    """One click as a request gives it: the columns of CLICKS, and the headers of the browser that made it.
+
+    Attributes:
+        headers: HTTP headers as the ad platform saw them, for the list rules; kept nowhere.
+    """
 
     click_id: Annotated[str, Meta(min_length=1, max_length=256)]
     time: Annotated[datetime, Meta(tz=True)]
@@ -35,6 +39,8 @@ class Click(msgspec.Struct, kw_only=True, gc=False):
     advertiser: str | None = None
     cost: Annotated[int, Meta(ge=0)] | None = None
     currency: str | None = None
+    impression: str | None = None
+    headers: dict[str, str] | None = None
 
 
 def click_type(columns: Iterable[str]) -> type[Click]:
