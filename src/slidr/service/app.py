@@ -46,6 +46,39 @@ class Fault(msgspec.Struct, frozen=True):
     error: Problem
 
 
+class Request:
+    """One request, as its route's handler sees it.
+
+    Attributes:
+        scope: of ASGI: `headers`, `raw_path`, `query_string` and the rest.
+        receive: of ASGI: gives the body.
+        argument: what stands in the path in the place of the route's `{...}`, decoded; empty where it has none.
+    """
+
+    __slots__ = ("argument", "receive", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive, argument: str) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.argument = argument
+
+
+class Route(NamedTuple):
+    """One thing that can be asked for.
+
+    Attributes:
+        method: of HTTP; HEAD is answered wherever GET is.
+        path: exact, or ending in a part `{name}` that stands for anything.
+        scope: what a key must be good for: `decide`, `read` or `admin`; None where nobody needs a key.
+        handler: gives the answer.
+    """
+
+    method: str
+    path: str
+    scope: str | None
+    handler: Callable[[Request], Awaitable[Response]]
+
+
 class App:
     """The HTTP face of a service, for any ASGI server.
 
@@ -60,16 +93,24 @@ class App:
     Args:
         service: what decides; started and stopped by the caller.
         body_limit: bytes that a request may have.
+
+    Attributes:
+        routes: all that can be asked for.
     """
 
     def __init__(self, service: Service, body_limit: int) -> None:
         self._service = service
         self._body_limit = body_limit
-        self._routes: dict[str, Callable[[], Response]] = {
-            "/health": self._health,
-            "/ready": self._ready,
-            "/metrics": self._metrics,
-        }
+        self.routes = (
+            Route("POST", DECISIONS, "decide", self._decide),
+            Route("GET", f"{DECISIONS}/{{click_id}}", "read", self._find),
+            Route("GET", "/health", None, self._health),
+            Route("GET", "/ready", None, self._ready),
+            Route("GET", "/metrics", "read", self._metrics),
+        )
+        self._paths: dict[str, dict[str, Route]] = {}
+        for route in self.routes:
+            self._paths.setdefault(route.path.partition("{")[0], {})[route.method] = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -88,31 +129,42 @@ class App:
         await send({"type": "http.response.body", "body": body})
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
-        path, method = scope["path"], scope["method"]
-        if path == DECISIONS:
-            if method != "POST":
-                raise _wrong_method(method, path, "POST")
-            return await self._decide(await self._body(scope["headers"], receive))
-        route = self._routes.get(path)
-        if route is None and not path.startswith(f"{DECISIONS}/"):
-            raise _refused(404, "unknown path", f"{path} is nothing here; clicks are decided at {DECISIONS}")
-        if method not in {"GET", "HEAD"}:
-            raise _wrong_method(method, path, "GET")
-        return await self._find(scope) if route is None else route()
+        path, method, argument = scope["path"], scope["method"], ""
+        methods = self._paths.get(path)
+        if methods is None or path[-1] == "/":
+            methods, argument = self._below(path, scope["raw_path"])
+        route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+        if route is None:
+            allowed = ", ".join((*methods, *(("HEAD",) if "GET" in methods else ()), "OPTIONS"))
+            if method == "OPTIONS":
+                return Response(204, b"", ((b"allow", allowed.encode()),))
+            raise _wrong_method(method, path, allowed)
+        return await route.handler(Request(scope, receive, argument))
 
-    async def _body(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
+    def _below(self, path: str, raw_path: bytes) -> tuple[dict[str, Route], str]:
+        """Return the routes of a path that ends in a part of its own, and this part."""
+        for prefix, methods in self._paths.items():
+            if prefix[-1] == "/" and path.startswith(prefix) and path != prefix:
+                # `path` is decoded already, and a click_id may hold a slash or a percent sign.
+                raw = raw_path.decode("latin-1")
+                return methods, unquote(raw.removeprefix(prefix)) if raw.startswith(prefix) else path[len(prefix) :]
+        raise _refused(404, "unknown path", f"{path} is nothing here; clicks are decided at {DECISIONS}")
+
+    async def _body(self, request: Request) -> bytes:
         """Read the body of a request, but not one of another type than JSON, nor more of it than is taken."""
         kind = b""
-        for name, value in headers:
+        for name, value in request.scope["headers"]:
             if name == b"content-type":
                 kind = value
             elif name == b"content-length":
+                if not value.isdigit():
+                    raise _refused(400, "malformed request", f"content-length is {value.decode('latin-1')!r}")
                 self._refuse_too_large(int(value))
         if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
             raise _refused(415, "not JSON", f"content-type is {kind.decode('latin-1')!r}; send application/json")
         body: bytes = b""
         while True:
-            message = await receive()
+            message = await request.receive()
             if message["type"] == "http.disconnect":
                 raise _DisconnectedError
             body = body + message["body"] if body else message["body"]
@@ -125,8 +177,8 @@ class App:
             detail = f"the body has {size} bytes or more; at most {self._body_limit} are taken: send several requests"
             raise _refused(413, "body too large", detail)
 
-    async def _decide(self, body: bytes) -> Response:
-        admitted, future = self._service.accept(body)
+    async def _decide(self, request: Request) -> Response:
+        admitted, future = self._service.accept(await self._body(request))
         answers = await future
         if admitted.single:
             return Response(200, _encode(answers[0]))
@@ -136,23 +188,22 @@ class App:
         places = range(len(answers) + len(faults))
         return Response(200, _encode([Fault(faults[at]) if at in faults else next(decided) for at in places]))
 
-    async def _find(self, scope: Scope) -> Response:
-        # `path` is decoded already, and a click_id may hold a slash or a percent sign.
-        click_id = unquote(scope["raw_path"].decode("latin-1").removeprefix(f"{DECISIONS}/"))
+    async def _find(self, request: Request) -> Response:
+        click_id = request.argument
         entry = await self._service.find(click_id)
         if entry is None:
             raise _refused(404, "unknown click", f"the journal holds no decision of click {click_id!r}")
         found = {name: value for name, value in entry._asdict().items() if name not in _INSIDE}
         return Response(200, _encode({"invalid": answer_of(entry).invalid, **found}))
 
-    def _health(self) -> Response:
+    async def _health(self, _: Request) -> Response:
         return Response(200, _encode({"alive": True}))
 
-    def _ready(self) -> Response:
+    async def _ready(self, _: Request) -> Response:
         ready = self._service.ready.is_set()
         return Response(200 if ready else 503, _encode({"ready": ready, **self._service.report()}))
 
-    def _metrics(self) -> Response:
+    async def _metrics(self, _: Request) -> Response:
         return Response(200, self._service.metrics.exposition(), (_TEXT,))
 
 
@@ -164,9 +215,9 @@ def _refused(status: int, title: str, detail: str) -> RefusedError:
     return RefusedError(Problem(title, status, detail))
 
 
-def _wrong_method(method: str, path: str, right: str) -> RefusedError:
-    detail = f"{method} is not answered at {path}; use {right}"
-    return RefusedError(Problem("wrong method", 405, detail), headers=((b"allow", right.encode()),))
+def _wrong_method(method: str, path: str, allowed: str) -> RefusedError:
+    detail = f"{method} is not answered at {path}; use {allowed}"
+    return RefusedError(Problem("wrong method", 405, detail), headers=((b"allow", allowed.encode()),))
 
 
 def _refusal(fault: SlidrError) -> Response:
