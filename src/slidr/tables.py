@@ -29,13 +29,23 @@ class Column(msgspec.Struct, frozen=True):
 class Table(msgspec.Struct, frozen=True):
     """A table's name, schema version and columns.
 
-    `open` tables accept further columns, which pass through unchanged.
+    `open` tables accept further columns, which pass through unchanged. A table written under an older version, back to
+    `since`, is read too: it only lacks columns that may be null.
     """
 
     name: str
     version: int
     columns: tuple[Column, ...]
     open: bool = False
+    since: int | None = None
+
+    def reads(self, version: str | None) -> bool:
+        """Return whether a table written under this version can be read and written as this one.
+
+        >>> [CLICKS.reads(version) for version in ("1", "2", "3", None)]
+        [True, True, False, False]
+        """
+        return version in {str(known) for known in range(self.since or self.version, self.version + 1)}
 
     def column(self, name: str) -> Column:
         """Return the column of this name; raises KeyError where there is none."""
@@ -150,7 +160,7 @@ class ThresholdSource(StrEnum):
 
 CLICKS = Table(
     "clicks",
-    1,
+    2,
     (
         Column("click_id", "string", "", "identifies the click; unique within the log"),
         Column("time", TIME, "us", "when the click was made"),
@@ -164,8 +174,10 @@ CLICKS = Table(
         Column("advertiser", "string", "", "advertiser that pays for the campaign", nullable=True),
         Column("cost", "int64", "micros", "price of the click", nullable=True),
         Column("currency", "string", "ISO 4217", "currency of the cost", nullable=True),
+        Column("impression", "string", "", "showing of the ad that was clicked", nullable=True),
     ),
     open=True,
+    since=1,
 )
 
 PURCHASES = Table(

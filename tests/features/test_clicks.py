@@ -21,8 +21,8 @@ PSEUDONYMISER = Pseudonymiser(small.SECRET)
 
 
 def test_a_request_has_the_columns_of_the_table() -> None:
-    """The fields of a click are the columns of CLICKS, and the same ones may be missing."""
-    assert Click.__struct_fields__ == CLICKS.names
+    """The fields of a click are the columns of CLICKS and the headers, and the same ones may be missing."""
+    assert Click.__struct_fields__ == (*CLICKS.names, "headers")
     needed = {field.name for field in msgspec.structs.fields(Click) if field.required}
     assert needed == {column.name for column in CLICKS.columns if not column.nullable}
 
@@ -31,7 +31,7 @@ def test_further_columns_are_fields() -> None:
     """Columns that are not ours become fields that take any plain value; ours are not repeated."""
     assert click_type(["device", "logged_in"]) is Click
     kind = click_type(["device", "tier", "os"])
-    assert kind.__struct_fields__ == (*CLICKS.names, "tier", "os")
+    assert kind.__struct_fields__ == (*Click.__struct_fields__, "tier", "os")
     click = msgspec.json.decode(b'{"click_id": "a", "time": "2026-03-02T00:00:00Z", "tier": 3}', type=kind)
     assert msgspec.structs.asdict(click)["tier"] == 3
     assert msgspec.structs.asdict(click)["os"] is None

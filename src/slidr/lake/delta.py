@@ -18,7 +18,7 @@ from deltalake.exceptions import DeltaError
 
 from slidr.errors import TableError, nearest
 from slidr.lake.handover import handed_over
-from slidr.lake.schema import arrow_schema, conform
+from slidr.lake.schema import arrow_field, arrow_schema, conform, storable
 from slidr.lake.spans import PARTITION, Bounds, identifier, overlaps, span_rows, spans
 from slidr.tables import Table
 
@@ -59,7 +59,7 @@ class Lake:
             TableError: the data do not follow the table, hold a time outside the day, or the lake holds another
                 schema version of the table.
         """
-        rows, days = _dated(table, conform(table, data))
+        rows, days = _dated(table, conform(table, data), self._stamp(table))
         if day is not None and table.timed:
             _refuse_other_days(table, rows, day)
             days = [day]
@@ -84,7 +84,7 @@ class Lake:
         """
         if not table.timed:
             raise TableError(f"{table.name} has no times and so no days to merge into; write it whole")
-        rows, days = _dated(table, conform(table, data))
+        rows, days = _dated(table, conform(table, data), self._stamp(table))
         if days and self.exists(table):
             rows = rows.drop_columns([PARTITION])
             key = identifier(table)
@@ -131,10 +131,11 @@ class Lake:
                 self._commit(table, reader, mode="overwrite", **how)
 
         first: list[pa.Schema] = []
+        stamp = self._stamp(table)
         with handed_over(consume) as give:
 
             def add(part: pa.Table) -> None:
-                rows, _ = _dated(table, conform(table, part))
+                rows, _ = _dated(table, conform(table, part), stamp)
                 _refuse_other_days(table, rows, day)
                 if not first:
                     first.append(rows.schema)
@@ -150,7 +151,7 @@ class Lake:
         Raises:
             TableError: the data do not follow the table, or the lake holds another schema version of it.
         """
-        rows, _ = _dated(table, conform(table, data))
+        rows, _ = _dated(table, conform(table, data), self._stamp(table))
         with self._faults(table):
             if self.exists(table):
                 self._open(table)
@@ -262,13 +263,18 @@ class Lake:
         if not self.exists(table):
             raise TableError(f"the lake has no table {table.name!r} at {where}; write it first")
         delta = DeltaTable(where, version=version, storage_options=self._storage_options)
-        held = next((kept for field in delta.schema().fields if (kept := field.metadata.get(_VERSION))), None)
-        if held != str(table.version):
+        held = _held_version(delta)
+        if not table.reads(held):
             raise TableError(
                 f"{where} has schema version {held or 'unknown'}, this slidr writes and reads version {table.version}; "
                 "rebuild the table, or use the slidr that wrote it"
             )
         return delta
+
+    def _stamp(self, table: Table) -> str:
+        """Return the schema version to write rows under: the table's own where it exists, for Delta keeps it."""
+        with self._faults(table):
+            return str((self.exists(table) and _held_version(self._open(table))) or table.version)
 
     def _chosen(
         self,
@@ -280,6 +286,10 @@ class Lake:
         """Return the dataset, the columns wanted, and the days within the bounds where the table has times."""
         delta = self._open(table, version)
         dataset = delta.to_pyarrow_dataset()
+        absent = [arrow_field(column) for column in table.columns if column.name not in dataset.schema.names]
+        if absent:
+            # Written under an older version, which had them not: they read as null.
+            dataset = dataset.replace_schema(pa.schema([*dataset.schema, *absent]))
         names = [name for name in dataset.schema.names if name != PARTITION or not table.timed]
         wanted = names if columns is None else list(columns)
         for name in wanted:
@@ -309,13 +319,17 @@ class Lake:
             raise TableError(f"lake table {self.address(table)}: {fault}") from fault
 
 
-def _dated(table: Table, data: pa.Table) -> tuple[pa.Table, list[date]]:
+def _held_version(delta: DeltaTable) -> str | None:
+    return next((str(kept) for field in delta.schema().fields if (kept := field.metadata.get(_VERSION))), None)
+
+
+def _dated(table: Table, data: pa.Table, stamp: str) -> tuple[pa.Table, list[date]]:
     """Add the partition column and the schema version; return the rows and the days that occur."""
-    version = {_VERSION: str(table.version)}
+    version = {_VERSION: stamp}
     fields = [field.with_metadata({**(field.metadata or {}), **version}) for field in arrow_schema(table)]
     rows = pa.table(
-        [_storable(column) for column in data.columns],
-        schema=pa.schema([*fields, *(_storable_field(data.schema.field(name)) for name in _further(table, data))]),
+        [column.cast(storable(column.type)) for column in data.columns],
+        schema=pa.schema([*fields, *(pa.field(name, storable(data[name].type)) for name in _further(table, data))]),
     )
     if not table.timed:
         return rows, []
@@ -336,21 +350,6 @@ def _written(schema: pa.Schema) -> WriterProperties:
 
 def _further(table: Table, data: pa.Table) -> list[str]:
     return [name for name in data.column_names if name not in table.names]
-
-
-def _storable(column: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
-    return column.cast(_storable_type(column.type))
-
-
-def _storable_field(field: pa.Field[Any]) -> pa.Field[Any]:
-    return pa.field(field.name, _storable_type(field.type))
-
-
-def _storable_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type that Delta can hold: it has neither nulls without a type nor dictionaries."""
-    if pa.types.is_null(kind):
-        return pa.string()
-    return kind.value_type if isinstance(kind, pa.DictionaryType) else kind
 
 
 def _refuse_other_days(table: Table, rows: pa.Table, day: date) -> None:

@@ -28,6 +28,19 @@ def arrow_type(column: Column) -> pa.DataType:
     return _TYPES[column.type]
 
 
+def storable(kind: pa.DataType) -> pa.DataType:
+    """Return the type that Delta can hold in the place of this one: it has neither untyped nulls nor dictionaries."""
+    if pa.types.is_null(kind):
+        return pa.string()
+    return kind.value_type if isinstance(kind, pa.DictionaryType) else kind
+
+
+def arrow_field(column: Column) -> pa.Field[Any]:
+    """Return a declared column as a field of an Arrow schema; the metadata hold its unit and meaning."""
+    metadata = {"unit": column.unit, "meaning": column.meaning}
+    return pa.field(column.name, arrow_type(column), nullable=column.nullable, metadata=metadata)
+
+
 def nulls(column: Column, rows: int) -> pa.Array[Any]:
     """Return a declared column that holds only nulls."""
     return pa.nulls(rows).cast(arrow_type(column))
@@ -42,15 +55,7 @@ def arrow_schema(table: Table) -> pa.Schema:
     >>> arrow_schema(SCORES).metadata[b"slidr.version"]
     b'1'
     """
-    fields = [
-        pa.field(
-            column.name,
-            arrow_type(column),
-            nullable=column.nullable,
-            metadata={"unit": column.unit, "meaning": column.meaning},
-        )
-        for column in table.columns
-    ]
+    fields = [arrow_field(column) for column in table.columns]
     return pa.schema(fields, metadata={"slidr.table": table.name, "slidr.version": str(table.version)})
 
 

@@ -24,10 +24,10 @@ from slidr.tables import CLICKS, PURCHASES, Rejections, Table
 FINAL_ATTRIBUTION = False
 COLUMNS = ("click_id", "time")
 EXAMPLE = """\
-click_id,time,user,session,ip,user_agent,device,logged_in,campaign,advertiser,cost,currency
-c1,2026-03-02T10:00:00Z,u1,s1,192.0.2.1,Mozilla/5.0,mobile,true,k1,a1,250000,EUR
-c2,2026-03-02T10:00:01Z,,,2001:db8::1,Mozilla/5.0,desktop,false,k1,a1,250000,EUR
-c3,2026-03-02T11:00:02+01:00,u2,s3,192.0.2.7,Mozilla/5.0,app,,k2,a1,120000,EUR
+click_id,time,user,session,ip,user_agent,device,logged_in,campaign,advertiser,cost,currency,impression
+c1,2026-03-02T10:00:00Z,u1,s1,192.0.2.1,Mozilla/5.0,mobile,true,k1,a1,250000,EUR,i1
+c2,2026-03-02T10:00:01Z,,,2001:db8::1,Mozilla/5.0,desktop,false,k1,a1,250000,EUR,i2
+c3,2026-03-02T11:00:02+01:00,u2,s3,192.0.2.7,Mozilla/5.0,app,,k2,a1,120000,EUR,
 """
 _PARQUET = (".parquet", ".pq")
 _ENDINGS = (".csv", ".csv.gz", *_PARQUET)
