@@ -69,9 +69,18 @@ def commands() -> str:
         command = slidr.get_command(context, name)
         if command is None:
             raise LookupError(name)
-        text = command.get_help(click.Context(command, info_name=name, parent=context, max_content_width=100))
-        parts += [f"## slidr {name}", "", "```text", text, "```", ""]
+        parts += _command(name, command, context)
     return _page("Commands", *parts)
+
+
+def _command(name: str, command: click.Command, parent: click.Context) -> list[str]:
+    """Return the section of a command, and those of the commands below it."""
+    context = click.Context(command, info_name=name, parent=parent, max_content_width=100)
+    parts = [f"## {context.command_path}", "", "```text", command.get_help(context), "```", ""]
+    if isinstance(command, click.Group):
+        for below, found in command.commands.items():
+            parts += _command(below, found, context)
+    return parts
 
 
 def settings() -> str:

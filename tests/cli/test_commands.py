@@ -24,37 +24,53 @@ def command(name: str) -> click.Command:
     return found
 
 
+def commands() -> dict[str, click.Command]:
+    """Return every command that does something, by its words behind `slidr`."""
+    found: dict[str, click.Command] = {}
+    for name in COMMANDS:
+        one = command(name)
+        below = one.commands if isinstance(one, click.Group) else {"": one}
+        found |= {f"{name} {word}".strip(): leaf for word, leaf in below.items()}
+    return found
+
+
+EVERY = commands()
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_is_what_the_list_says(name: str) -> None:
-    """Name and short help are those of the list of commands, and every option says what it does."""
+    """Name and short help are those of the list of commands."""
     found = command(name)
     assert found.name == name
     assert found.get_short_help_str(200) == COMMANDS[name].help
     assert found.help
-    assert all(option.help for option in found.params if isinstance(option, click.Option))
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_command_speaks_to_machines(name: str) -> None:
-    """Every command that ends by itself takes --json."""
-    names = {option.name for option in command(name).params}
+    """Every command says what it and its options do, and takes --json where it ends by itself."""
+    assert EVERY[name].help
+    assert all(option.help for option in EVERY[name].params if isinstance(option, click.Option))
+    names = {option.name for option in EVERY[name].params}
     assert ("as_json" in names) == (name != "serve")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_command_is_documented(name: str) -> None:
     """The reference page has a section of the command with each of its options."""
     _, _, after = PAGE.read_text().partition(f"\n## slidr {name}\n")
     section, _, _ = after.partition("\n## ")
     assert section
-    for option in command(name).params:
+    for option in EVERY[name].params:
         if isinstance(option, click.Option):
             assert option.opts[0] in section
 
 
 def test_the_page_is_in_the_order_of_the_flow() -> None:
     """Page and help list the commands in the order of the flow, and no others."""
-    sections = [line.split()[2] for line in PAGE.read_text().splitlines() if line.startswith("## slidr ")]
+    titles = [line.split()[2:] for line in PAGE.read_text().splitlines() if line.startswith("## slidr ")]
+    assert {" ".join(title) for title in titles} == {*COMMANDS, *EVERY}
+    sections = [title[0] for title in titles if len(title) == 1]
     assert sections == list(COMMANDS) == group.list_commands(click.Context(group))
 
 

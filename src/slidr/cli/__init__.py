@@ -50,6 +50,7 @@ COMMANDS = {
     "promote": Entry("serving", "Make a bundle the champion."),
     "decide": Entry("batch", "Decide the clicks of a day in batch."),
     "seed": Entry("seed", "Make the state of backfill and journals that of Redis."),
+    "keys": Entry("keys", "Say who may ask the service."),
     "serve": Entry("serving", "Decide clicks over HTTP."),
     "rotate-key": Entry("serving", "Let a new secret key follow the one in use."),
     "skew": Entry("skew", "Compare the rows that served with those of backfill."),

@@ -33,6 +33,32 @@ class ServiceSettings(Section, frozen=True):
         Literal["process", "power"],
         Meta(description="what an acknowledged decision survives: a kill of the 'process', or a loss of 'power' too"),
     ] = "process"
+    deadline_ms: Annotated[
+        int, Meta(ge=1, description="milliseconds that a click may wait for its decision; then it is unmeasurable")
+    ] = 250
+    mode: Annotated[
+        Literal["enforce", "canary", "observe"],
+        Meta(
+            description="'observe' decides and journals, and answers nothing as invalid; 'canary' enforces for a share"
+            " of the campaigns; 'enforce' for all"
+        ),
+    ] = "enforce"
+    canary_share: Annotated[
+        float, Meta(ge=0, le=1, description="share of the campaigns, by their hash, that 'canary' enforces for")
+    ] = 0.1
+    follow_seconds: Annotated[
+        float, Meta(gt=0, description="seconds between two looks at the registry for another champion or challenger")
+    ] = 1.0
+    drain_seconds: Annotated[
+        float,
+        Meta(ge=0, description="seconds between SIGTERM and the end, in which /ready is 503 and all is still decided"),
+    ] = 0.0
+    workers: Annotated[
+        int, Meta(ge=1, le=256, description="processes that serve; several share their state, so store.redis is needed")
+    ] = 1
+    device: Annotated[
+        Literal["cpu", "cuda"], Meta(description="where the network is asked; 'cuda' needs onnxruntime-gpu")
+    ] = "cpu"
 
 
 class StoreSettings(Section, frozen=True):
@@ -71,6 +97,9 @@ class StorageSettings(Section, frozen=True):
         str, Meta(description="feature state behind the newest days of the backfill, from which the next one goes on")
     ] = "backfill"
     state: Annotated[str, Meta(description="snapshot of the service's own feature state")] = "state.npz"
+    api_keys: Annotated[
+        str, Meta(description="who may ask the service, with hashes of their API keys; `slidr keys` writes it")
+    ] = "api-keys.json"
     key_file: Annotated[
         str, Meta(description="secret key of the identifiers' hashes; made where missing; SLIDR_KEY overrides it")
     ] = "slidr.key"
