@@ -8,7 +8,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from slidr.errors import BundleError, FeatureError
-from slidr.model.graph import GraphBuilder
+from slidr.model.graph import GraphBuilder, Layer, layers_graph
+from slidr.model.scaling import Scaling
 from slidr.model.scorer import Scorer
 
 
@@ -23,6 +24,25 @@ def scorer() -> Scorer:
 def test_no_rows_have_no_scores(scorer: Scorer) -> None:
     """An empty batch is no error."""
     assert scorer.score(np.zeros((0, 2), dtype=np.float32)).shape == (0,)
+
+
+def test_the_log_odds_of_a_network_are_what_its_score_is_the_sigmoid_of() -> None:
+    """They tell clicks apart whose scores are both 1, and are the same bits in a batch of any size."""
+    layers = (Layer(np.array([[3.0], [-4.0]], np.float32), np.array([0.5], np.float32)),)
+    scorer = Scorer(layers_graph(layers, Scaling(np.zeros(2, np.float32), np.ones(2, np.float32)), ("a", "b"), "test"))
+    rows = np.array([[0, 0], [1, 0], [1e3, 0], [2e3, 0], [0, 1e3]], np.float32)
+    scores, logits = scorer.score(rows), scorer.logit(rows)
+    assert logits[0] == 0.5
+    assert scores[2] == scores[3] == 1
+    assert logits[2] < logits[3]
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), scores, atol=1e-6)
+    assert np.concatenate([scorer.logit(row[np.newaxis]) for row in rows]).tobytes() == logits.tobytes()
+
+
+def test_a_score_that_is_no_sigmoid_has_log_odds_too(scorer: Scorer) -> None:
+    """A graph without a logit gives the score's own log-odds, which stay finite at 0 and 1."""
+    logits = scorer.logit(np.array([[0.5, 0], [0.75, 0], [0, 0], [1, 0]], np.float32))
+    np.testing.assert_allclose(logits, [0, np.log(3), -np.log(2**24 - 1), np.log(2**24 - 1)])
 
 
 @pytest.mark.parametrize("graph", [b"", b"not a graph", bytes(100)])

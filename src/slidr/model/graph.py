@@ -26,8 +26,16 @@ class Layer(NamedTuple):
     bias: Float32s
 
 
+LOGIT = "logit"
+"""The value of a graph whose sigmoid is the score."""
+
+
 class GraphBuilder:
-    """Writes nodes of an ONNX graph whose input is `rows`, float32[n, F], and whose output is `score`, float32[n]."""
+    """Writes nodes of an ONNX graph whose input is `rows`, float32[n, F], and whose output is `score`, float32[n].
+
+    A network whose score is the sigmoid of a number calls that number `LOGIT`, float32[n, 1]: it becomes an output too,
+    by which decisions are explained where the score is too close to 0 or 1 to tell one click from another.
+    """
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
@@ -47,11 +55,14 @@ class GraphBuilder:
 
     def finish(self, names: tuple[str, ...], network: str) -> bytes:
         """Return the graph, checked and serialised; the same nodes give the same bytes."""
+        outputs = [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n"])]
+        if any(LOGIT in node.output for node in self._nodes):
+            outputs.append(helper.make_tensor_value_info(LOGIT, TensorProto.FLOAT, ["n", 1]))
         graph = helper.make_graph(
             self._nodes,
             "slidr",
             [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", len(names)])],
-            [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n"])],
+            outputs,
             self._constants,
         )
         model = helper.make_model(
@@ -89,7 +100,8 @@ def layers_graph(layers: tuple[Layer, ...], scaling: Scaling, names: tuple[str, 
     for depth, layer in enumerate(layers):
         weight = np.pad(layer.weight, ((0, padding), (0, 0))) if depth == 0 else layer.weight
         value = graph.node("Relu", value) if depth else value
-        value = graph.node("Gemm", value, graph.constant(weight), graph.constant(layer.bias))
+        output = LOGIT if depth == len(layers) - 1 else ""
+        value = graph.node("Gemm", value, graph.constant(weight), graph.constant(layer.bias), output=output)
     # onnxruntime's sigmoid of a large value is a bit above one.
     share = graph.node(
         "Clip", graph.node("Sigmoid", value), *(graph.constant(np.array(np.float32(end))) for end in (0, 1))

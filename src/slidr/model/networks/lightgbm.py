@@ -11,7 +11,7 @@ import lightgbm
 import numpy as np
 
 from slidr.errors import TrainingError
-from slidr.model.graph import GraphBuilder
+from slidr.model.graph import LOGIT, GraphBuilder
 from slidr.model.training import Curve, Progress, Trained, TrainingSet, check_agreement, sample_rows
 from slidr.settings import ModelSettings
 
@@ -126,6 +126,7 @@ def _graph(booster: lightgbm.Booster, names: tuple[str, ...]) -> bytes:
     total = graph.node(
         "TreeEnsembleRegressor",
         "rows",
+        output=LOGIT,
         domain="ai.onnx.ml",
         n_targets=1,
         target_ids=[0] * len(nodes.target_weights),
