@@ -11,7 +11,6 @@ from pathlib import Path
 
 import click
 import msgspec
-from prometheus_client import CollectorRegistry
 from tabulate import tabulate
 
 from slidr.cli import COMMANDS, slidr
@@ -151,9 +150,7 @@ def features() -> str:
 
 def metrics() -> str:
     """Every metric that the service gives Prometheus."""
-    registry = CollectorRegistry()
-    Metrics(registry)
-    rows = [(f"`{one.name}`", one.type, one.documentation) for one in registry.collect()]
+    rows = [(f"`{one.name}`", one.kind, one.meaning) for one in Metrics().families]
     return _page(
         "Metrics of the service",
         "`GET /metrics`, in the text format of Prometheus.",

@@ -1,32 +1,61 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
 from tests.features.slow.days import KEY, LAYOUT, click, one_day
 
-from slidr.clock import DAY, HOUR, ManualClock
+from slidr.clock import DAY, HOUR, SECOND, ManualClock
 from slidr.features.slow import SlowTables
+from slidr.journal import Entry
+from slidr.rules import ListRule
 from slidr.service.metrics import Metrics
-from slidr.tables import Verdict
+
+
+def entry(verdict: str, where: str = "all", reasons: tuple[str, ...] = (), **changes: Any) -> Entry:
+    """Return a journalled decision, of which only what is counted matters."""
+    blank = Entry(
+        0, "", "", 0, 0, verdict, reasons, (), None, None, where, "b", "live", "", 1, click_key=0, logged_in=0,
+        keys=b"", row=b"",
+    )  # fmt: skip
+    return blank._replace(**changes)
 
 
 def test_decisions_are_counted_by_verdict_and_slice() -> None:
-    """A batch adds to the counters of its verdicts and slices, and unmeasurable clicks to that of their cause."""
+    """A batch adds to the counters of its verdicts and slices, of causes, of lists, and of what was enforced."""
     metrics = Metrics()
     for _ in range(2):
-        metrics.decided(
+        metrics.journalled(
             [
-                (Verdict.VALID, "all", ()),
-                (Verdict.VALID, "all", ()),
-                (Verdict.UNMEASURABLE, "device=app", ("no_identifiers",)),
+                entry("valid"),
+                entry("valid", enforced=0),
+                entry("unmeasurable", "device=app", ("no_identifiers",)),
+                entry("invalid_general", reasons=("crawlers",), lists=("crawlers", "allowed")),
             ]
         )
     text = metrics.exposition().decode()
-    assert 'slidr_decisions_total{slice="all",verdict="valid"} 4.0' in text
-    assert 'slidr_decisions_total{slice="device=app",verdict="unmeasurable"} 2.0' in text
-    assert 'slidr_unmeasurable_total{cause="no_identifiers"} 2.0' in text
+    for line in (
+        'slidr_decisions_total{verdict="valid",slice="all"} 4.0',
+        'slidr_decisions_total{verdict="unmeasurable",slice="device=app"} 2.0',
+        'slidr_unmeasurable_total{cause="no_identifiers"} 2.0',
+        'slidr_unmeasurable_total{cause="deadline"} 0.0',
+        'slidr_list_hits_total{list="crawlers"} 2.0',
+        'slidr_list_hits_total{list="allowed"} 2.0',
+        'slidr_enforced_total{enforced="0"} 2.0',
+        'slidr_enforced_total{enforced="1"} 6.0',
+    ):
+        assert f"{line}\n" in text
+
+
+def test_slices_without_end_are_counted_together() -> None:
+    """Beyond the most that are shown apart, slices have one name, so that a scrape stays short."""
+    metrics = Metrics()
+    metrics.journalled(entry("valid", f"device={number}") for number in range(1_200))
+    text = metrics.exposition().decode()
+    assert 'slidr_decisions_total{verdict="valid",slice="other"} 200.0' in text
+    assert text.count("slidr_decisions_total{") == 1_001
 
 
 def test_gauges_are_read_when_somebody_asks() -> None:
@@ -56,23 +85,65 @@ def test_slow_features_tell_what_they_lack(tmp_path: Path) -> None:
     assert 'slidr_slow_unknown_total{cause="stale"} 1.0' in text
 
 
-def test_only_the_serving_bundle_is_named() -> None:
-    """When another bundle takes over, the one before is no longer shown."""
-    metrics = Metrics()
-    metrics.serving("b1")
-    metrics.serving("b2")
+def test_only_the_serving_bundles_are_named() -> None:
+    """When another bundle takes over, the one before is no longer shown; the age is that of the one that decides."""
+    metrics = Metrics(ManualClock(10 * HOUR))
+    assert "slidr_bundle_age_seconds NaN" in metrics.exposition().decode()
+    metrics.serving("b1", 0, None)
+    metrics.serving("b2", 9 * HOUR, "b3")
     text = metrics.exposition().decode()
-    assert 'slidr_bundle_info{bundle="b2"} 1.0' in text
+    assert 'slidr_bundle_info{bundle="b2",role="champion"} 1.0' in text
+    assert 'slidr_bundle_info{bundle="b3",role="challenger"} 1.0' in text
+    assert "slidr_bundle_age_seconds 3600.0" in text
     assert "b1" not in text
 
 
+def test_lists_have_an_age_and_grow_stale() -> None:
+    """A list is stale once it is older than the settings allow; a rule without a list has no age."""
+    clock = ManualClock(30 * DAY)
+    metrics = Metrics(clock)
+    rules = [ListRule(name, "1", (), lambda _: [], updated=updated) for name, updated in (("old", 0), ("none", None))]
+    metrics.watch_lists(rules, 30 * DAY)
+    assert 'slidr_list_stale{list="old"} 0.0' in metrics.exposition().decode()
+    clock.advance(SECOND)
+    text = metrics.exposition().decode()
+    assert f'slidr_list_age_seconds{{list="old"}} {30 * 86_400 + 1}.0' in text
+    assert 'slidr_list_stale{list="old"} 1.0' in text
+    assert 'slidr_list_hits_total{list="none"} 0.0' in text
+    assert 'age_seconds{list="none"}' not in text
+
+
+def test_requests_are_counted_by_status_and_timed_by_size() -> None:
+    """Only requests that had clicks decided are timed: by themselves, a few or many."""
+    metrics = Metrics()
+    for status, clicks in ((200, 1), (200, 64), (200, 65), (404, 0)):
+        metrics.answered(status, 1e-3, clicks)
+    text = metrics.exposition().decode()
+    assert 'slidr_requests_total{status="200"} 3.0' in text
+    assert 'slidr_requests_total{status="404"} 1.0' in text
+    for size in ("one", "few", "many"):
+        assert f'slidr_request_seconds_count{{clicks="{size}"}} 1.0' in text
+
+
 def test_two_services_do_not_share_metrics() -> None:
-    """Each has a registry of its own, or the one it is given."""
-    registry = CollectorRegistry()
-    one, two = Metrics(registry), Metrics()
-    one.request("200").inc()
-    assert registry.get_sample_value("slidr_requests_total", {"status": "200"}) == 1.0
-    assert b'status="200"' not in two.exposition()
+    """Each counts for itself."""
+    one, two = Metrics(), Metrics()
+    one.answered(404, 0.0, 0)
+    assert b'status="404"' in one.exposition()
+    assert b'status="404"' not in two.exposition()
+
+
+def test_what_is_shown_is_what_prometheus_reads() -> None:
+    """The client library's parser finds every family, its kind and all of its samples."""
+    metrics = Metrics()
+    metrics.journalled([entry("valid", 'device="a\\b\n"')])
+    metrics.store_error("timeout")
+    found = {one.name: one for one in text_string_to_metric_families(metrics.exposition().decode())}
+    for family in metrics.families:
+        one = found[family.name.removesuffix("_total") if family.kind == "counter" else family.name]
+        assert (one.type, one.documentation) == (family.kind, family.meaning)
+        assert len(one.samples) == sum(1 for _ in family.lines())
+    assert found["slidr_decisions"].samples[0].labels["slice"] == 'device="a\\b\n"'
 
 
 def test_distributions_are_exposed_as_prometheus_counts_them() -> None:
@@ -89,7 +160,7 @@ def test_distributions_are_exposed_as_prometheus_counts_them() -> None:
         'slidr_batch_clicks_bucket{le="+Inf"} 4.0',
         "slidr_batch_clicks_count 4.0",
         "slidr_batch_clicks_sum 5006.0",
-        'slidr_stage_seconds_bucket{le="2e-05",stage="journal"} 1.0',
+        'slidr_stage_seconds_bucket{stage="journal",le="2e-05"} 1.0',
         'slidr_stage_seconds_count{stage="door"} 0.0',
     ):
         assert line in text
