@@ -16,6 +16,7 @@ from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import compile_catalogue
 from slidr.lake.schema import conform
 from slidr.model.graph import Layer, layers_graph
+from slidr.model.reference import Reference, Usual
 from slidr.model.scaling import Scaling
 from slidr.settings import FeaturesSettings
 from slidr.tables import CLICKS, Threshold, ThresholdSource
@@ -43,6 +44,11 @@ def graph(catalogue: Catalogue = CATALOGUE, *, seed: int = 5) -> bytes:
     return layers_graph(layers, scaling, names, "untrained")
 
 
+def reference(catalogue: Catalogue = CATALOGUE) -> Reference:
+    """Return a reference click that is 1 in every feature."""
+    return Reference(100, {feature.name: Usual(0.0, 1.0, 4.0) for feature in catalogue})
+
+
 def parts(
     thresholds: Sequence[Threshold] = (threshold("all", 0.5), threshold("device=mobile", 0.25)),
     columns: tuple[str, ...] = ("device", "logged_in"),
@@ -57,6 +63,7 @@ def parts(
         data={"as_of": 1},
         guardrails=({"name": "none"},),
         metrics={"ivr": 0.1},
+        reference=reference(),
     )
 
 

@@ -12,6 +12,7 @@ from tests import small
 
 from slidr.bundle import MANIFEST, Bundle, read_bundle, write_bundle
 from slidr.errors import BundleError
+from slidr.model.reference import Reference, Usual
 
 FILES = (
     "calibration.json",
@@ -22,6 +23,7 @@ FILES = (
     "manifest.json",
     "metrics.json",
     "network.onnx",
+    "reference.json",
     "thresholds.json",
 )
 
@@ -65,7 +67,8 @@ def test_the_same_parts_give_the_same_bundle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["catalogue", "graph", "thresholds", "calibration", "contract", "data", "guardrails", "metrics"]
+    "name",
+    ["catalogue", "graph", "thresholds", "calibration", "contract", "data", "guardrails", "metrics", "reference"],
 )
 def test_other_contents_have_another_id(name: str, tmp_path: Path) -> None:
     """A change in any part makes another bundle."""
@@ -79,8 +82,11 @@ def test_other_contents_have_another_id(name: str, tmp_path: Path) -> None:
         "data": {"as_of": 2},
         "guardrails": (),
         "metrics": {},
+        "reference": None,
     }
     changed = msgspec.structs.replace(parts, **{name: others[name]})
+    if name == "catalogue":
+        changed = msgspec.structs.replace(changed, reference=small.reference(changed.catalogue))
     made = [write_bundle(tmp_path, one, created_at=1, version="1") for one in (parts, changed)]
     assert made[0].id != made[1].id
 
@@ -131,11 +137,37 @@ def test_a_further_file_is_refused(copy: Path) -> None:
         read_bundle(copy)
 
 
-def test_a_newer_format_says_upgrade(copy: Path) -> None:
-    """A manifest of a later format, whatever else it holds, tells to upgrade."""
-    (copy / MANIFEST).write_text('{"format": 2, "seals": []}')
-    with pytest.raises(BundleError, match="has format 2; this slidr reads format 1: upgrade slidr"):
+def test_another_format_says_what_to_do(copy: Path) -> None:
+    """A manifest of a later format, whatever else it holds, tells to upgrade; one of an earlier, to learn again."""
+    (copy / MANIFEST).write_text('{"format": 3, "seals": []}')
+    with pytest.raises(BundleError, match="has format 3; this slidr reads format 2: upgrade slidr"):
         read_bundle(copy)
+    (copy / MANIFEST).write_text('{"format": 1, "files": {}}')
+    with pytest.raises(BundleError, match="has format 1; this slidr reads format 2: run `slidr daily` to make"):
+        read_bundle(copy)
+
+
+def test_a_bundle_knows_what_is_usual_of_people_or_does_not(tmp_path: Path) -> None:
+    """A reference comes back equal; without one a bundle is whole all the same, and says null."""
+    without = msgspec.structs.replace(small.parts(), reference=None)
+    assert write_bundle(tmp_path, without, created_at=7, version="0.1").reference is None
+    assert write_bundle(tmp_path, small.parts(), created_at=7, version="0.1").reference == small.reference()
+
+
+def test_a_reference_of_other_features_is_refused(tmp_path: Path) -> None:
+    """A reference that lacks a feature, has one too many, or is not finite, is refused before anything is written."""
+    whole = small.reference()
+    fewer = dict(list(whole.features.items())[1:])
+    faults = (
+        (fewer, "other features than the catalogue: clicks_user_1m"),
+        ({**whole.features, "height": Usual(0, 1, 2)}, "other features than the catalogue: height"),
+        ({**fewer, "clicks_user_1m": Usual(0, 1, math.inf)}, "clicks_user_1m is Usual.*, which is not finite"),
+    )
+    for features, message in faults:
+        parts = msgspec.structs.replace(small.parts(), reference=Reference(5, features))
+        with pytest.raises(BundleError, match=message):
+            write_bundle(tmp_path, parts, created_at=7, version="0.1")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_half_written_folder_is_no_bundle(copy: Path, tmp_path: Path) -> None:

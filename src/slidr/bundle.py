@@ -8,6 +8,7 @@
     data.json         tables, versions and days that the bundle was made from
     guardrails.json   what checked it before it was published
     metrics.json      what was measured on the calibration day and on the judging day
+    reference.json    what is usual of people, against which reasons are measured; null where it is not known
     manifest.json     identity, the SHA-256 of every file above and a check of its own; written last
 
 Nothing in it is executable: no pickle, no code.
@@ -26,9 +27,10 @@ import msgspec
 
 from slidr.errors import BundleError, FeatureError
 from slidr.features.catalogue import Catalogue, decode_catalogue, encode_catalogue
+from slidr.model.reference import Reference
 from slidr.tables import Threshold
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 _FILES = (
     "catalogue.json",
@@ -39,7 +41,9 @@ _FILES = (
     "data.json",
     "guardrails.json",
     "metrics.json",
+    "reference.json",
 )
+_OLDER = "run `slidr daily` to make and promote a new bundle, or serve this one with the slidr that made it"
 
 
 class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,6 +83,7 @@ class Bundle(msgspec.Struct, frozen=True):
     data: dict[str, Any]
     guardrails: tuple[dict[str, Any], ...]
     metrics: dict[str, Any]
+    reference: Reference | None
     manifest: Manifest
 
     @property
@@ -98,6 +103,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, Any] = {}
     guardrails: tuple[dict[str, Any], ...] = ()
     metrics: dict[str, Any] = {}
+    reference: Reference | None = None
 
 
 def write_bundle(folder: Path, parts: Parts, *, created_at: int, version: str) -> Bundle:
@@ -113,8 +119,9 @@ def write_bundle(folder: Path, parts: Parts, *, created_at: int, version: str) -
         version: the version of slidr that writes it.
 
     Raises:
-        BundleError: the folder cannot be written.
+        BundleError: the folder cannot be written, or the reference is of other features than the catalogue.
     """
+    _check_reference(folder, parts.catalogue, parts.reference)
     contents = {
         "catalogue.json": encode_catalogue(parts.catalogue),
         "network.onnx": parts.graph,
@@ -124,6 +131,7 @@ def write_bundle(folder: Path, parts: Parts, *, created_at: int, version: str) -
         "data.json": _json(parts.data),
         "guardrails.json": _json(parts.guardrails),
         "metrics.json": _json(parts.metrics),
+        "reference.json": _json(parts.reference),
     }
     files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     identity = hashlib.sha256(_json(files)).hexdigest()[:16]
@@ -146,14 +154,13 @@ def read_bundle(folder: Path) -> Bundle:
     """Load a bundle and check every byte of it.
 
     Raises:
-        BundleError: a file is missing, superfluous, changed or of a newer format; the message names the file.
+        BundleError: a file is missing, superfluous, changed or of another format; the message names the file.
     """
     written = _read(folder, MANIFEST)
     head = _decode(written, _Head, folder, MANIFEST)
     if head.format != FORMAT:
-        raise BundleError(
-            f"{folder}/{MANIFEST} has format {head.format}; this slidr reads format {FORMAT}: upgrade slidr"
-        )
+        remedy = "upgrade slidr" if head.format > FORMAT else _OLDER
+        raise BundleError(f"{folder}/{MANIFEST} has format {head.format}; this slidr reads format {FORMAT}: {remedy}")
     manifest = _decode(written, Manifest, folder, MANIFEST)
     if written != _json(_checked(manifest)):
         raise BundleError(f"{folder}/{MANIFEST} was changed: its check does not fit; fetch the bundle again")
@@ -176,6 +183,8 @@ def read_bundle(folder: Path) -> Bundle:
         catalogue = decode_catalogue(contents["catalogue.json"])
     except FeatureError as fault:
         raise BundleError(f"{folder}/catalogue.json: {fault}") from None
+    reference = _decode(contents["reference.json"], Reference | None, folder, "reference.json")
+    _check_reference(folder, catalogue, reference)
     return Bundle(
         manifest.id,
         catalogue,
@@ -186,8 +195,24 @@ def read_bundle(folder: Path) -> Bundle:
         _decode(contents["data.json"], dict[str, Any], folder, "data.json"),
         _decode(contents["guardrails.json"], tuple[dict[str, Any], ...], folder, "guardrails.json"),
         _decode(contents["metrics.json"], dict[str, Any], folder, "metrics.json"),
+        reference,
         manifest,
     )
+
+
+def _check_reference(folder: Path, catalogue: Catalogue, reference: Reference | None) -> None:
+    """Refuse a reference that does not say of every feature, and of no other, what is usual."""
+    if reference is None:
+        return
+    names = {feature.name for feature in catalogue}
+    if other := names.symmetric_difference(reference.features):
+        raise BundleError(
+            f"{folder}/reference.json is of other features than the catalogue: {', '.join(sorted(other)[:5])};"
+            " run `slidr train` again"
+        )
+    for name, usual in reference.features.items():
+        if not all(map(math.isfinite, (usual.low, usual.median, usual.high))):
+            raise BundleError(f"{folder}/reference.json: {name} is {usual}, which is not finite")
 
 
 def _json(value: object) -> bytes:

@@ -44,6 +44,7 @@ from slidr.ingest import read_log as read_logs
 from slidr.labels import label as label_clicks
 from slidr.labels import mature
 from slidr.lake.schema import arrow_schema, conform
+from slidr.model.reference import Reference, reference_of
 from slidr.model.scorer import Scorer
 from slidr.model.training import Curve, Trained, TrainingSet
 from slidr.model.weights import sample_weights
@@ -60,6 +61,7 @@ class Network(NamedTuple):
     graph: bytes
     catalogue: Catalogue
     curve: Curve = Curve()
+    reference: Reference | None = None
 
 
 def _arrow(table: Any, kind: Table) -> pa.Table:
@@ -175,7 +177,7 @@ def fit(
     module = extensions.load("slidr.model.networks", network or settings.network)
     labelled = TrainingSet(matrix, human, weights, names)
     fitted: Trained = module.fit(labelled, settings, generator or np.random.default_rng(settings.seed))
-    return Network(fitted.graph, chosen, fitted.curve)
+    return Network(fitted.graph, chosen, fitted.curve, reference_of(matrix, human, names) if human.any() else None)
 
 
 def _logged_in(matrix: NDArray[np.float32], names: tuple[str, ...]) -> NDArray[np.object_]:
@@ -266,7 +268,13 @@ def make_bundle(
     if ip not in ("address", "opaque"):
         raise SettingsError(f"ip = {ip!r} is neither 'address' nor 'opaque'")
     contract = Contract(tuple(slices), ip, Pseudonymiser(secret).fingerprint)
-    parts = Parts(catalogue=network.catalogue, graph=network.graph, thresholds=thresholds, contract=contract)
+    parts = Parts(
+        catalogue=network.catalogue,
+        graph=network.graph,
+        thresholds=thresholds,
+        contract=contract,
+        reference=network.reference,
+    )
     now = (clock or SystemClock()).now()
     bundle = write_bundle(Path(folder), parts, created_at=now, version=version("slidr"))
     check_serves(bundle)

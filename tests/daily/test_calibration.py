@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.learned import Learned, copy_of
 
+from slidr.bundle import MANIFEST
 from slidr.daily.calibration import calibrate_thresholds, comparable_champion, read_calibration, read_thresholds
 from slidr.daily.parts import read_part, sample_of
 from slidr.daily.plan import Run
@@ -72,3 +73,11 @@ def test_a_champion_of_other_slices_cannot_bound(learned: Learned, tmp_path: Pat
     run = changed(changed(copy_of(learned, tmp_path), "slices", columns=("device",)), "calibration", most_flips=0.5)
     with pytest.raises(CalibrationError, match="most_flips to 1"):
         comparable_champion(run)
+
+
+def test_a_champion_of_an_earlier_format_cannot_bound(learned: Learned, tmp_path: Path) -> None:
+    """A run with a bound against a champion that this version cannot read is told to lift the bound once."""
+    run = changed(copy_of(learned, tmp_path), "calibration", most_flips=0.5)
+    (Path(run.settings.storage.bundles) / learned.bundle.id / MANIFEST).write_text('{"format": 1}')
+    with pytest.raises(CalibrationError, match=r"has format 1; .* most_flips to 1"):
+        calibrate_thresholds(run)

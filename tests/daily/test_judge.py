@@ -18,7 +18,7 @@ from slidr.daily.calibration import read_calibration, read_thresholds
 from slidr.daily.judge import judge, publish, read_evaluation, write_report
 from slidr.daily.parts import read_part
 from slidr.daily.plan import Run
-from slidr.daily.stages import read_networks
+from slidr.daily.stages import read_networks, read_reference
 from slidr.decide import read_champion
 from slidr.errors import FeatureError, LabelError, SettingsError
 from slidr.model.scorer import Scorer
@@ -188,6 +188,7 @@ def test_a_bundle_says_what_it_was_made_from(learned: Learned) -> None:
     assert bundle.metrics["networks"][0]["ivr"]["value"] == learned.evaluation.networks[0].ivr.value
     assert bundle.metrics["card"]["facts"][0][0] == "network"
     assert bundle.calibration == read_calibration(run)
+    assert bundle.reference == read_reference(run)
     assert not bundle.certified
     assert bundle.manifest.created_at == NOW
 

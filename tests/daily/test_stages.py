@@ -25,6 +25,7 @@ from slidr.daily.stages import (
     backfill_features,
     label_clicks,
     read_networks,
+    read_reference,
     train_networks,
 )
 from slidr.errors import CalibrationError, LabelError, SettingsError, SlidrError
@@ -106,6 +107,19 @@ def test_every_network_is_fitted_to_the_catalogue(learned: Learned) -> None:
     for name, graph in graphs.items():
         assert (Scorer(graph).names, Scorer(graph).network) == (names, name)
         onnx.checker.check_model(onnx.load_from_string(graph))
+
+
+def test_the_reference_is_the_people_of_the_training_part(learned: Learned, run: Run) -> None:
+    """What is usual comes from clicks labelled human on the days that train; without the file it says what to do."""
+    part = read_part(learned.run, learned.run.split.train)
+    names = tuple(feature.name for feature in learned.run.catalogue)
+    found = read_reference(learned.run)
+    assert found.clicks == part.human.sum()
+    people = np.sort(part.rows[part.human][:, names.index("clicks_user_24h")])
+    assert found.features["clicks_user_24h"].median == people[(len(people) - 1) // 2]
+    (Path(run.settings.storage.networks) / "reference.json").unlink()
+    with pytest.raises(SettingsError, match="run `slidr train` again"):
+        read_reference(run)
 
 
 def test_scores_are_of_the_clicks_that_reach_the_model(learned: Learned) -> None:

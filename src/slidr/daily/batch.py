@@ -28,7 +28,7 @@ def decide_table(
     """
     for start in range(0, clicks.num_rows, _CHUNK):
         part = clicks.slice(start, _CHUNK)
-        batch = encode_table(part, decider.layout, decider.pseudonymiser)
+        batch = encode_table(part, decider.encoding, decider.pseudonymiser)
         attributes = {name: part[name].to_pylist() for name in decider.columns}
         yield decider.decide_batch(batch, part["click_id"].to_pylist(), attributes)
         if progress is not None:

@@ -17,12 +17,13 @@ from slidr.daily.parts import Part, read_part, sample_of
 from slidr.daily.plan import Run
 from slidr.daily.stages import read_networks
 from slidr.daily.stamps import require, stamp
-from slidr.errors import CalibrationError
+from slidr.errors import BundleError, CalibrationError
 from slidr.model.scorer import Scorer
 from slidr.registry import Registry
 from slidr.tables import SCORES, THRESHOLDS, Threshold
 
 _FILE = "calibration.json"
+_UNBOUND = "set calibration.most_ivr_change, most_fpr_change and most_flips to 1 for the run that replaces it"
 
 
 def calibrate_thresholds(run: Run) -> Calibration:
@@ -77,7 +78,12 @@ def _bounded(run: Run) -> bool:
 
 def _champion(run: Run, part: Part) -> Champion | None:
     """Return the champion with its scores of a part; None where there is none yet."""
-    bundle = comparable_champion(run)
+    try:
+        bundle = comparable_champion(run)
+    except BundleError as fault:
+        raise CalibrationError(
+            f"the champion cannot be read, and a bound against it is set: {fault}; {_UNBOUND}"
+        ) from None
     return None if bundle is None else Champion(Scorer(bundle.graph).score(part.rows), bundle.thresholds)
 
 
@@ -102,8 +108,7 @@ def comparable_champion(run: Run) -> Bundle | None:
         names = " and ".join(name for name, other in changed.items() if other)
         raise CalibrationError(
             f"the champion {bundle.id} decides by other {names}, so it cannot decide these clicks to be compared; where"
-            " a bound against it is set, set"
-            " calibration.most_ivr_change, most_fpr_change and most_flips to 1 for the run that changes them"
+            f" a bound against it is set, {_UNBOUND}"
         )
     return bundle
 

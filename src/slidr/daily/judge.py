@@ -22,7 +22,7 @@ from slidr.daily.card import model_card
 from slidr.daily.evidence import assurance, change_from_champion, label_health, learning, proxy_check
 from slidr.daily.parts import Part, read_part, sample_of
 from slidr.daily.plan import Run
-from slidr.daily.stages import read_networks
+from slidr.daily.stages import read_networks, read_reference
 from slidr.daily.stamps import require, stamp
 from slidr.decide import check_serves
 from slidr.errors import SettingsError
@@ -208,6 +208,7 @@ def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: st
             "slices": msgspec.to_builtins(evaluation.slices),
             "card": msgspec.to_builtins(evaluation.card),
         },
+        reference=read_reference(run),
     )
     bundle = write_bundle(Path(settings.storage.bundles), parts, created_at=clock.now(), version=version("slidr"))
     check_serves(bundle)

@@ -16,12 +16,14 @@ from slidr.daily.training import training_set
 from slidr.errors import SettingsError
 from slidr.features.days import Backfill, Backfilled, Moment
 from slidr.labels import label
+from slidr.model.reference import Reference, reference_of
 from slidr.model.scorer import Scorer
 from slidr.model.training import Trained, TrainingSet
 from slidr.model.weights import check_days
 from slidr.tables import CLICKS, LABELS, PURCHASES, SCORES
 
 _NETWORKS = "slidr.model.networks"
+_REFERENCE = "reference.json"
 
 
 def label_clicks(run: Run) -> pa.Table:
@@ -71,8 +73,9 @@ def backfill_features(run: Run, *, state_before_judging: Path | None = None) -> 
 def train_networks(run: Run) -> dict[str, Trained]:
     """Fit the networks of the settings on the training part, and write SCORES of the one that decides.
 
-    Beside each graph, NAME.onnx, lies NAME.json with its learning curve and the features that never varied. A training
-    that was stopped goes on from its checkpoint when the same run is trained again.
+    Beside each graph, NAME.onnx, lies NAME.json with its learning curve and the features that never varied; beside them
+    reference.json says what is usual of the clicks labelled human. A training that was stopped goes on from its
+    checkpoint when the same run is trained again.
 
     Raises:
         SettingsError: a network of the settings does not exist, or a stage before was not done.
@@ -117,7 +120,7 @@ def _fit(run: Run, name: str, training: TrainingSet) -> Trained:
 
 
 def _keep(run: Run, trained: dict[str, Trained], training: TrainingSet) -> None:
-    """Write graphs and curves in place of those of earlier runs."""
+    """Write graphs, curves and what is usual of people in place of those of earlier runs."""
     folder = Path(run.settings.storage.networks)
     for path in (*folder.glob("*.onnx"), *folder.glob("*.checkpoint")):
         path.unlink()
@@ -126,6 +129,8 @@ def _keep(run: Run, trained: dict[str, Trained], training: TrainingSet) -> None:
         (folder / f"{name}.onnx").write_bytes(fitted.graph)
         told = {"curve": fitted.curve, "constant": training.constant}
         (folder / f"{name}.json").write_bytes(msgspec.json.encode(told))
+    reference = reference_of(training.rows, training.human, training.names)
+    (folder / _REFERENCE).write_bytes(msgspec.json.encode(reference))
 
 
 def read_networks(run: Run) -> dict[str, bytes]:
@@ -139,3 +144,17 @@ def read_networks(run: Run) -> dict[str, bytes]:
     if (network := run.settings.model.network) not in found:
         raise SettingsError(f"{run.settings.storage.networks} holds no {network}.onnx; run `slidr train` first")
     return found
+
+
+def read_reference(run: Run) -> Reference:
+    """Return what is usual of the people whom the training part shows, as `train_networks` wrote it.
+
+    Raises:
+        SettingsError: there is none, or it is of another run.
+    """
+    require(run, "train")
+    path = Path(run.settings.storage.networks) / _REFERENCE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Reference)
+    except (OSError, msgspec.MsgspecError) as fault:
+        raise SettingsError(f"{path} cannot be read ({fault}); run `slidr train` again") from None
