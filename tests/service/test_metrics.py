@@ -1,17 +1,26 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
-from tests.features.slow.days import KEY, LAYOUT, click, one_day
+from tests.features.slow import days
+from tests.service.making import SECRET, click, make_bundle
 
 from slidr.clock import DAY, HOUR, SECOND, ManualClock
+from slidr.decide import Decider
+from slidr.features.clicks import Click
+from slidr.features.keys import Pseudonymiser
+from slidr.features.layout import compile_catalogue
 from slidr.features.slow import SlowTables
+from slidr.features.store import EmbeddedStore
 from slidr.journal import Entry
 from slidr.rules import ListRule
 from slidr.service.metrics import Metrics
+from slidr.tables import Verdict
 
 
 def entry(verdict: str, where: str = "all", reasons: tuple[str, ...] = (), **changes: Any) -> Entry:
@@ -49,6 +58,31 @@ def test_decisions_are_counted_by_verdict_and_slice() -> None:
         assert f"{line}\n" in text
 
 
+def test_a_challenger_is_compared_where_it_decided_for_itself(tmp_path: Path) -> None:
+    """Its verdicts are counted without repeats, and those that are another than the champion's."""
+    bundle = make_bundle(tmp_path)
+    found = Decider(bundle, EmbeddedStore(compile_catalogue(bundle.catalogue), 1024), Pseudonymiser(SECRET)).decide(
+        msgspec.convert([click(place) for place in (1, 2, 3, 1)], list[Click])
+    )
+    assert found.repeats.tolist() == [False, False, False, True]
+    first = found._replace(verdicts=[Verdict.VALID] * 4)
+    second = found._replace(verdicts=[Verdict.VALID, *[Verdict.INVALID_SOPHISTICATED] * 3])
+    metrics = Metrics()
+    metrics.shadowed(first, second)
+    text = metrics.exposition().decode()
+    assert 'slidr_shadow_decisions_total{verdict="valid"} 1.0' in text
+    assert 'slidr_shadow_decisions_total{verdict="invalid_sophisticated"} 2.0' in text
+    assert "slidr_shadow_disagreements_total 2.0" in text
+
+
+def test_the_disk_of_the_journal_is_watched(tmp_path: Path) -> None:
+    """What is left on it is shown, whether the journal is there yet or not."""
+    metrics = Metrics()
+    metrics.watch_disk(tmp_path / "journal.sqlite")
+    (line,) = re.findall(r"^slidr_journal_disk_free_bytes (.+)$", metrics.exposition().decode(), re.MULTILINE)
+    assert float(line) > 0
+
+
 def test_slices_without_end_are_counted_together() -> None:
     """Beyond the most that are shown apart, slices have one name, so that a scrape stays short."""
     metrics = Metrics()
@@ -74,11 +108,11 @@ def test_slow_features_tell_what_they_lack(tmp_path: Path) -> None:
     text = metrics.exposition().decode()
     assert "slidr_slow_age_seconds NaN" in text
     assert 'slidr_slow_unknown_total{cause="stale"} 0.0' in text
-    one_day(tmp_path, 10, 2)
-    tables = SlowTables(tmp_path, 2 * DAY, KEY)
+    days.one_day(tmp_path, 10, 2)
+    tables = SlowTables(tmp_path, 2 * DAY, days.KEY)
     metrics.watch_slow(lambda: tables, ManualClock(11 * DAY + HOUR))
     for day in (11, 10, 13, 14):
-        tables.fill(LAYOUT, click(day * DAY, ip=7), np.zeros((1, len(LAYOUT.names)), np.float32))
+        tables.fill(days.LAYOUT, days.click(day * DAY, ip=7), np.zeros((1, len(days.LAYOUT.names)), np.float32))
     text = metrics.exposition().decode()
     assert "slidr_slow_age_seconds 3600.0" in text
     assert 'slidr_slow_unknown_total{cause="missing"} 1.0' in text

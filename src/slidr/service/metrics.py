@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import version
@@ -101,6 +102,12 @@ class Metrics:
             )
         )
         self.malformed = self._counter("slidr_malformed_clicks_total", "Clicks refused at the door.")
+        self._refused = self._counter(
+            "slidr_refused_connections_total",
+            "Connections refused or cut off, by cause.",
+            ["cause"],
+            [(cause,) for cause in ("connections", "head", "malformed", "pipelined", "slow", "slow_reader")],
+        )
         self.overloaded = self._counter("slidr_overloaded_total", "Requests refused since the queue was full.")
         self.queue = self._gauge("slidr_queue_clicks", "Clicks that wait.")
         self._families.append(
@@ -160,10 +167,16 @@ class Metrics:
 
     def _declare_faults(self) -> None:
         self._store_errors = self._counter(
-            "slidr_store_errors_total", "Calls of the feature store that failed, by cause.", ["cause"]
+            "slidr_store_errors_total",
+            "Calls of the feature store that failed, by cause.",
+            ["cause"],
+            [(cause,) for cause in ("unavailable", "lost", "damaged")],
         )
         self.journal_errors = self._counter("slidr_journal_errors_total", "Failed writes of the journal.")
         self.ready = self._gauge("slidr_ready", "1 while the service decides.")
+        self.workers = self._gauge("slidr_workers", "Processes that there should be.")
+        self.workers.set(1)
+        self._disk = self._gauge("slidr_journal_disk_free_bytes", "Free space of the disk that has the journal.")
 
     def _declare_state(self) -> None:
         self._entities = self._gauge("slidr_live_entities", "Entities that the store holds.")
@@ -198,6 +211,10 @@ class Metrics:
         self._entities.follow(entities)
         self._evicted.follow(evicted)
 
+    def watch_disk(self, journal: Path) -> None:
+        """Read the free space of the journal's disk whenever somebody asks."""
+        self._disk.follow(lambda: shutil.disk_usage(journal.parent).free)
+
     def watch_slow(self, tables: Callable[[], SlowTables | None], clock: Clock | None = None) -> None:
         """Read the age of the tables of slow features, and what they could not tell, whenever somebody asks."""
         self._clock = self._clock if clock is None else clock
@@ -224,7 +241,7 @@ class Metrics:
         self._list_age.follow_all(lambda: {name: self._age(at) for name, at in updated.items()})
         self._list_stale.follow_all(lambda: {name: float(self._age(at) > limit) for name, at in updated.items()})
 
-    def serving(self, champion: str, created_at: int = 0, challenger: str | None = None) -> None:
+    def serving(self, champion: str, created_at: int, challenger: str | None) -> None:
         """Name the bundle that decides and the one that decides in its shadow.
 
         Args:
@@ -241,13 +258,6 @@ class Metrics:
     def request(self, status: str) -> Value:
         """Return the count of requests answered with a status."""
         return self._requests.at(status)
-
-    def decided(self, found: Iterable[tuple[Verdict, str, tuple[str, ...]]]) -> None:
-        """Count a batch of decisions: verdict, slice and reasons of each."""
-        for verdict, where, reasons in found:
-            self._decisions.at(verdict.value, self._slices.get(where) or self._shown(where)).value += 1
-            for reason in reasons if verdict is Verdict.UNMEASURABLE else ():
-                self._unmeasurable.at(reason).value += 1
 
     def answered(self, status: int, seconds: float, clicks: int) -> None:
         """Count a request; the time of those that had clicks decided is kept."""
@@ -276,6 +286,10 @@ class Metrics:
                 self._shadows.at(second.value).value += 1
                 if first is not second:
                     self._disagreements.inc()
+
+    def refused(self, cause: str) -> None:
+        """Count a connection that was refused or cut off."""
+        self._refused.at(cause).value += 1
 
     def store_error(self, cause: str) -> None:
         """Count a call of the feature store that failed."""
