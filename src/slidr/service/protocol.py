@@ -14,6 +14,7 @@ import asyncio
 import logging
 import resource
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,7 +24,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from slidr.service.door import Problem
+from slidr.service.tls import Certificate
+from slidr.settings.serving import ServiceSettings
 
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
 _LINGER = 1.0  # seconds in which a client that is refused may read why
 _SOONEST = 0.001  # seconds; the loop's timers are a millisecond coarse
 _OTHER_FILES = 128  # journal, snapshots, tables, Redis, and what the libraries keep open
@@ -261,6 +266,40 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         else:
             self.transport.close()
+
+
+def configure(
+    app: Any, settings: ServiceSettings, certificate: Certificate | None, refused: Callable[[str], None]
+) -> Config:
+    """Return the configuration of a server whose connections are bounded as the settings say.
+
+    Args:
+        app: for ASGI.
+        settings: with the limits.
+        certificate: shown to clients; None where they speak without TLS.
+        refused: told the cause whenever a connection is refused or cut off.
+    """
+    limits = Limits(
+        settings.header_limit,
+        settings.request_seconds,
+        settings.idle_seconds,
+        settings.connections,
+        settings.pipeline,
+    )
+    protocol: Any = partial(BoundedProtocol, limits=limits, refused=refused)
+    return Config(
+        app,
+        http=protocol,
+        ws="none",
+        interface="asgi3",
+        lifespan="off",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        backlog=BACKLOG,
+        ssl_context_factory=None if certificate is None else lambda _config, _default: certificate.context,
+    )
 
 
 def make_room(connections: int) -> None:

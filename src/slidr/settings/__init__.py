@@ -115,6 +115,11 @@ def located(settings: Settings, folder: Path) -> Settings:
         clicks=msgspec.structs.replace(settings.clicks, path=absolute(settings.clicks.path)),
         purchases=msgspec.structs.replace(settings.purchases, path=absolute(settings.purchases.path)),
         rules=msgspec.structs.replace(settings.rules, crawlers=absolute(settings.rules.crawlers)),
+        service=msgspec.structs.replace(
+            settings.service,
+            tls_certificate=absolute(settings.service.tls_certificate),
+            tls_key=absolute(settings.service.tls_key),
+        ),
         storage=StorageSettings(**{key: absolute(path) for key, path in storage.items()}),
     )
 
@@ -167,6 +172,12 @@ def _check(settings: Settings, name: str) -> None:
             ZoneInfo(zone or "UTC")
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise SettingsError(f"{name}: {key} = {zone!r} is not a time zone, such as 'Europe/Berlin'") from None
+    service = settings.service
+    if bool(service.tls_certificate) != bool(service.tls_key):
+        given, lacking = ("certificate", "key") if service.tls_certificate else ("key", "certificate")
+        raise SettingsError(
+            f"{name}: service.tls_{given} is set and service.tls_{lacking} is not; set both, or neither"
+        )
     labels = settings.labels
     if labels.rfm_minimum > 3 * labels.rfm_quantiles:
         raise SettingsError(

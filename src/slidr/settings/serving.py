@@ -22,6 +22,30 @@ class ServiceSettings(Section, frozen=True):
 
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 8710
+    open: Annotated[
+        bool,
+        Meta(description="serve others than this machine without API keys, since something in front asks for them"),
+    ] = False
+    tls_certificate: Annotated[
+        str, Meta(description="file of the TLS certificate and those it rests on (PEM); empty: no TLS")
+    ] = ""
+    tls_key: Annotated[str, Meta(description="file of the certificate's private key (PEM, not encrypted)")] = ""
+    connections: Annotated[
+        int, Meta(ge=1, description="most connections at once; further ones are answered 503 and closed")
+    ] = 1000
+    header_limit: Annotated[
+        int, Meta(ge=1024, description="most bytes of a request's line and headers; more are answered 431")
+    ] = 16_384
+    request_seconds: Annotated[
+        float,
+        Meta(gt=0, description="longest time for a request to arrive, then it is answered 408; and to fetch an answer"),
+    ] = 10.0
+    idle_seconds: Annotated[
+        float, Meta(gt=0, description="longest time between two requests of a connection; then it is closed")
+    ] = 75.0
+    pipeline: Annotated[
+        int, Meta(ge=1, description="most requests that a connection may send ahead of their answers")
+    ] = 32
     queue: Annotated[int, Meta(ge=1, description="clicks that may wait; more are answered 429")] = 10_000
     batch: Annotated[int, Meta(ge=1, description="most clicks decided at once")] = 256
     body_limit: Annotated[int, Meta(ge=1024, description="largest request body, in bytes")] = 4_194_304
