@@ -266,8 +266,8 @@ def test_a_part_keeps_out_what_never_reaches_the_model(learned: Learned, tmp_pat
     assert whole.clicks.num_rows + kept_out == total
     assert len(whole.rows) == len(whole.human) == len(whole.purchased) == len(whole.times) == whole.clicks.num_rows
     assert not (whole.purchased & ~whole.human).any()
-    listed = msgspec.structs.replace(run.settings.rules, crawlers=str(tmp_path / "everybody.txt"))
-    (tmp_path / "everybody.txt").write_text(".\n")
+    listed = msgspec.structs.replace(run.settings.rules, crawlers=(str(tmp_path / "everybody.txt"),))
+    (tmp_path / "everybody.txt").write_text("^[A-Za-z]\n")
     everybody = Run(
         msgspec.structs.replace(run.settings, rules=listed), run.lake, run.split, run.as_of, run.final, quiet
     )

@@ -29,7 +29,11 @@ def decide_table(
     for start in range(0, clicks.num_rows, _CHUNK):
         part = clicks.slice(start, _CHUNK)
         batch = encode_table(part, decider.encoding, decider.pseudonymiser)
-        attributes = {name: part[name].to_pylist() for name in decider.columns}
+        # A log has no headers, and reads as null where it is from before a column.
+        attributes = {
+            name: part[name].to_pylist() if name in part.column_names else [None] * part.num_rows
+            for name in decider.columns
+        }
         yield decider.decide_batch(batch, part["click_id"].to_pylist(), attributes)
         if progress is not None:
             progress(part.num_rows)

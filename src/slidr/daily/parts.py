@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from slidr import metrics
 from slidr.calibration.sample import CalibrationSample
 from slidr.clock import SECOND
+from slidr.daily.listed import listed
 from slidr.daily.plan import Run
 from slidr.errors import LabelError, SettingsError, nearest
 from slidr.evaluation.results import KeptOut
@@ -71,12 +72,12 @@ def read_part(run: Run, span: tuple[int, int]) -> Part:
                 f"{name} has {table.num_rows} rows for {clicks.num_rows} clicks from {_text(start)} to {_text(end)};"
                 " run `slidr label` and `slidr backfill` again"
             )
-    listed = np.zeros(clicks.num_rows, np.bool_)
-    for rule in prepare_rules(run.settings.rules):
-        listed[rule.hits({column: clicks[column].to_pylist() for column in rule.columns})] = True
+    rules = [rule for rule in prepare_rules(run.settings.rules) if rule.action == "invalid"]
+    invalid = listed(rules, clicks).values()
+    general = np.logical_or.reduce([np.zeros(clicks.num_rows, np.bool_), *invalid])
     named = np.logical_or.reduce([pc.is_valid(clicks[column]).to_numpy() for column in ("user", "session", "ip")])
     ripe, purchased = mature(labels), pc.equal(labels["reason"], LabelReason.PURCHASE.value).to_numpy()
-    reach = ripe & named & ~listed
+    reach = ripe & named & ~general
     names = tuple(feature.name for feature in run.catalogue)
     kept = pa.array(reach)
     return Part(
@@ -85,8 +86,8 @@ def read_part(run: Run, span: tuple[int, int]) -> Part:
         labels["human"].to_numpy()[reach],
         purchased[reach],
         numbers(labels["purchaser"].filter(kept)),
-        _kept_out(ripe & listed, purchased),
-        _kept_out(ripe & ~listed & ~named, purchased),
+        _kept_out(ripe & general, purchased),
+        _kept_out(ripe & ~general & ~named, purchased),
         int((~ripe).sum()),
     )
 

@@ -20,7 +20,7 @@ from slidr.settings import FeaturesSettings, duration
 Entity = tuple[str, ...]
 """The columns whose values name an entity, such as ("user",) or ("ip", "user_agent")."""
 
-IDENTIFIERS = ("user", "session", "ip", "user_agent", "network", "device", "campaign", "advertiser")
+IDENTIFIERS = ("user", "session", "ip", "user_agent", "network", "device", "campaign", "advertiser", "impression")
 """Columns that can name an entity or be counted; `network` is the ip's /24 (IPv4) or /48 (IPv6)."""
 NULLABLE = ("user", "session", "ip", "user_agent", "logged_in")
 _PARTS = {"hour_sin", "hour_cos", "weekday_sin", "weekday_cos"}
@@ -209,8 +209,17 @@ def default_catalogue(settings: FeaturesSettings) -> Catalogue:
     peaks = tuple(PeakDistinct(column, by="ip") for column in ("user", "session"))
     clock = tuple(TimeOfClick(part) for part in sorted(_PARTS))
     missing = tuple(Missing(column) for column in NULLABLE)
-    added = tuple(_parse(declaration) for declaration in settings.add)
+    added = parse_features(settings.add)
     return check_catalogue((*counted, *bursts, *distinct, *repeated, *peaks, *clock, LoggedIn(), *missing, *added))
+
+
+def parse_features(declarations: Iterable[dict[str, Any]]) -> Catalogue:
+    """Return features declared as in the settings file, such as `{"kind": "Clicks", "by": "user", "window": "30m"}`.
+
+    Raises:
+        SettingsError: a declaration is of no feature.
+    """
+    return tuple(_parse(declaration) for declaration in declarations)
 
 
 def _can_burst(windows: tuple[str, ...]) -> bool:

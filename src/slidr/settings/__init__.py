@@ -27,7 +27,14 @@ from slidr.settings.learning import (
     SlicesSettings,
 )
 from slidr.settings.section import Section
-from slidr.settings.serving import RulesSettings, ServiceSettings, StorageSettings, StoreSettings
+from slidr.settings.serving import (
+    PACKAGED_CRAWLERS,
+    WORDS,
+    RulesSettings,
+    ServiceSettings,
+    StorageSettings,
+    StoreSettings,
+)
 
 __all__ = [
     "CalibrationSettings",
@@ -110,11 +117,17 @@ def located(settings: Settings, folder: Path) -> Settings:
         return text if not text or "://" in text else str((folder / text).absolute())
 
     storage = msgspec.structs.asdict(settings.storage)
+    rules = {
+        key: tuple(
+            name if name in {PACKAGED_CRAWLERS, WORDS} else absolute(name) for name in getattr(settings.rules, key)
+        )
+        for key in ("crawlers", "data_centres", "deny", "allow")
+    }
     return msgspec.structs.replace(
         settings,
         clicks=msgspec.structs.replace(settings.clicks, path=absolute(settings.clicks.path)),
         purchases=msgspec.structs.replace(settings.purchases, path=absolute(settings.purchases.path)),
-        rules=msgspec.structs.replace(settings.rules, crawlers=absolute(settings.rules.crawlers)),
+        rules=msgspec.structs.replace(settings.rules, **rules),
         service=msgspec.structs.replace(
             settings.service,
             tls_certificate=absolute(settings.service.tls_certificate),
@@ -193,6 +206,8 @@ def _check(settings: Settings, name: str) -> None:
         "features.distinct_windows": features.distinct_windows,
         "features.campaign_windows": features.campaign_windows,
         "features.slow_age": (features.slow_age,),
+        "rules.repeats": (settings.rules.repeats,) if settings.rules.repeats else (),
+        "rules.stale_after": (settings.rules.stale_after,),
     }
     for key, texts in spans.items():
         for text in texts:

@@ -4,17 +4,42 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from slidr.settings.section import Section
+
+PACKAGED_CRAWLERS, WORDS = "crawler-user-agents", "words"
+"""Lists of crawlers that come with slidr."""
 
 
 class RulesSettings(Section, frozen=True):
     """List rules, which run before the model."""
 
     crawlers: Annotated[
-        str, Meta(description="file of user-agent patterns, one a line or COUNTER's JSON; empty: the built-in ones")
+        tuple[str, ...],
+        Meta(
+            description="lists of user agents: 'crawler-user-agents' (a package), 'words' (what robots are called),"
+            " files of patterns, one a line or COUNTER's JSON; none: the rule is off"
+        ),
+    ] = (PACKAGED_CRAWLERS, WORDS)
+    data_centres: Annotated[
+        tuple[str, ...],
+        Meta(description="files of networks where no people are, one a line, or first,last; none: the rule is off"),
+    ] = ()
+    headers: Annotated[
+        dict[str, str],
+        Meta(description="request header = pattern of its value; adds to the built-in ones; empty: takes one out"),
+    ] = msgspec.field(default_factory=dict)
+    repeats: Annotated[
+        str,
+        Meta(description="window in which a second click on one impression is invalid, such as '24h'; empty: off"),
     ] = ""
+    deny: Annotated[tuple[str, ...], Meta(description="files of clicks that are invalid, column,value a line")] = ()
+    allow: Annotated[
+        tuple[str, ...], Meta(description="files of clicks that the model does not judge, column,value a line")
+    ] = ()
+    stale_after: Annotated[str, Meta(description="age at which a list is stale")] = "90d"
 
 
 class ServiceSettings(Section, frozen=True):
@@ -83,6 +108,11 @@ class ServiceSettings(Section, frozen=True):
     device: Annotated[
         Literal["cpu", "cuda"], Meta(description="where the network is asked; 'cuda' needs onnxruntime-gpu")
     ] = "cpu"
+    log: Annotated[Literal["text", "json"], Meta(description="form of the lines on the standard error")] = "text"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="least that is logged; 'debug' writes a line for every request"),
+    ] = "info"
 
 
 class StoreSettings(Section, frozen=True):
