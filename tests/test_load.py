@@ -175,6 +175,6 @@ def test_a_server_that_falls_silent_is_given_up() -> None:
     """When nothing comes for the patience given, the run ends with how many wait."""
     with (
         answering(lambda _: [b"HTTP/1.1 200 OK\r\n"]) as (url, _),
-        pytest.raises(ServiceError, match=r"no answer for 0\.05 s while 2 requests wait"),
+        pytest.raises(ServiceError, match=r"no answer for 0\.05 s to 1 requests under way"),
     ):
         replay(url, [b"1", b"2"], connections=1, patience=0.05)
