@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slidr.errors import JournalError
-from slidr.journal import CHUNK, BundleNames, Entry, Journal
+from slidr.journal import CHUNK, Context, Entry, Journal
 
-NAMES = BundleNames(keys=(("user",), ("ip", "user_agent")), features=("clicks_user_1m", "hour_sin"))
+CONTEXT = Context("b1", (("user",), ("ip", "user_agent")), ("clicks_user_1m", "hour_sin"), (("crawlers", "v1"),), "0.1")
 
 
 def entry(sequence: int, click_id: str | None = None, score: float | None = 0.25) -> Entry:
@@ -30,6 +30,8 @@ def entry(sequence: int, click_id: str | None = None, score: float | None = 0.25
         slice="device=mobile",
         bundle="b1",
         cause="live",
+        context=CONTEXT.id,
+        enforced=1,
         click_key=-sequence - 1,
         logged_in=-1,
         keys=np.array([sequence, 2**64 - 1], np.uint64).tobytes(),
@@ -55,6 +57,8 @@ ENTRIES = st.builds(
     slice=st.text(),
     bundle=st.text(),
     cause=st.text(),
+    context=st.text(),
+    enforced=st.sampled_from([0, 1]),
     click_key=st.integers(-(2**63), 2**63 - 1),
     logged_in=st.sampled_from([-1, 0, 1]),
     keys=st.binary(),
@@ -77,22 +81,18 @@ def test_what_is_appended_is_read_back_exactly(drawn: list[Entry], tmp_path_fact
         assert journal.find(range(len(entries))) == {found.sequence: found for found in entries}
         assert journal.last_sequence == len(entries) - 1
         for found in entries:
-            latest = journal.by_click(found.click_id)
-            assert latest is not None
-            assert latest.click_id == found.click_id
-            assert latest.sequence >= found.sequence
+            assert found in journal.history(found.click_id)
 
 
 def test_a_journal_keeps_what_it_holds_when_opened_again(tmp_path: Path) -> None:
     """Identity, entries and bundles survive a close."""
     with Journal(tmp_path / "new" / "j.sqlite") as journal:
-        journal.declare("b1", NAMES)
-        journal.declare("b1", NAMES)
+        assert journal.declare(CONTEXT) == journal.declare(CONTEXT) == CONTEXT.id
         journal.append([entry(7), entry(8)])
         identity = journal.id
     with Journal(tmp_path / "new" / "j.sqlite") as journal:
         assert journal.id == identity
-        assert journal.bundle("b1") == NAMES
+        assert journal.context(CONTEXT.id) == CONTEXT
         assert [found.sequence for found in next(journal.entries(after=7))] == [8]
 
 
@@ -106,14 +106,12 @@ def test_reads_come_in_chunks(tmp_path: Path) -> None:
         assert len(journal.find(range(0, CHUNK, 7))) == len(range(0, CHUNK, 7))
 
 
-def test_the_newest_entry_of_a_click_is_found(tmp_path: Path) -> None:
-    """A click decided twice is answered with its newest decision, an unknown one with None."""
+def test_the_history_of_a_click_is_found(tmp_path: Path) -> None:
+    """A click decided twice has both decisions, oldest first, an unknown one none."""
     with Journal(tmp_path / "j.sqlite") as journal:
         journal.append([entry(0, "twice"), entry(1, "once"), entry(2, "twice")])
-        found = journal.by_click("twice")
-        assert found is not None
-        assert found.sequence == 2
-        assert journal.by_click("never") is None
+        assert [found.sequence for found in journal.history("twice")] == [0, 2]
+        assert journal.history("never") == []
         assert journal.find([5]) == {}
 
 
@@ -128,10 +126,10 @@ def test_a_group_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         assert journal.last_sequence == 1
 
 
-def test_an_unknown_bundle_is_named(tmp_path: Path) -> None:
-    """Asking what the bytes of an unknown bundle mean is an error that names it."""
-    with Journal(tmp_path / "j.sqlite") as journal, pytest.raises(JournalError, match="no entries of bundle 'b9'"):
-        journal.bundle("b9")
+def test_an_unknown_context_is_named(tmp_path: Path) -> None:
+    """Asking what the bytes of an unknown context mean is an error that names it."""
+    with Journal(tmp_path / "j.sqlite") as journal, pytest.raises(JournalError, match="no entries of context 'c9'"):
+        journal.context("c9")
 
 
 def test_an_empty_journal_has_no_last_sequence(tmp_path: Path) -> None:
@@ -191,9 +189,9 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
         Journal(tmp_path / "other")
     Journal(tmp_path / "newer").close()
     newer = sqlite3.connect(tmp_path / "newer")
-    newer.execute("PRAGMA user_version=2")
+    newer.execute("PRAGMA user_version=3")
     newer.close()
-    with pytest.raises(JournalError, match="has schema 2; this slidr reads up to 1"):
+    with pytest.raises(JournalError, match="has schema 3; this slidr reads up to 2"):
         Journal(tmp_path / "newer")
     with pytest.raises(JournalError, match="cannot be opened"):
         Journal(tmp_path / "missing", write=False)

@@ -5,7 +5,9 @@ The service, the batch and the replay all decide through `Decider`, so that they
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,19 +17,23 @@ from numpy.typing import NDArray
 
 from slidr.bundle import Bundle, read_bundle
 from slidr.errors import BundleError, RegistryError
+from slidr.features.catalogue import parse_features
 from slidr.features.clicks import Click, ClickBatch, click_type, encode_clicks
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import Layout, compile_catalogue
-from slidr.features.side_by_side import View
-from slidr.features.store import Soundness, Store
+from slidr.features.side_by_side import BlockwiseStore, SideBySide, View, side_by_side
+from slidr.features.store import Folded, Soundness, Store
+from slidr.journal import Context
 from slidr.model.scorer import Scorer
-from slidr.registry import Registry
+from slidr.registry import Named, Registry
 from slidr.rules import ListRule
 from slidr.slices import ROOT, ancestors, slice_path
 from slidr.tables import Verdict
 
 MODEL = "model"
 NO_IDENTIFIERS = "no_identifiers"
+ALLOW = "allow"
+"""The action of a list rule whose hits are valid, whatever the model thinks of them."""
 _MOST_SLICES = 100_000
 
 
@@ -38,15 +44,37 @@ def read_champion(registry: str, folder: Path) -> Bundle:
         RegistryError: the registry cannot be read, or has no champion.
         BundleError: the bundle does not load exactly.
     """
+    return read_contest(registry, folder)[0]
+
+
+def read_contest(registry: str, folder: Path) -> tuple[Bundle, Bundle | None]:
+    """Return the champion of a registry and its challenger, None where there is none, fetched into a folder.
+
+    Raises:
+        RegistryError: the registry cannot be read, or has no champion.
+        BundleError: a bundle does not load exactly.
+    """
     held = Registry(registry)
-    champion = held.champion()
-    if champion is None:
+    named = held.named()
+    if named is None:
         raise RegistryError(f"registry {registry} has no champion; run `slidr daily`, or `slidr promote` a bundle")
-    return read_bundle(held.fetch(champion.bundle, folder))
+    return read_named(held, named, folder)
 
 
-def check_serves(bundle: Bundle) -> Scorer:
-    """Return the scorer of a bundle, once its parts are found to belong together.
+def read_named(registry: Registry, named: Named, folder: Path) -> tuple[Bundle, Bundle | None]:
+    """Return champion and challenger of these names, fetched into a folder.
+
+    Raises:
+        RegistryError: the registry cannot be read, or lacks one.
+        BundleError: a bundle does not load exactly.
+    """
+    champion = read_bundle(registry.fetch(named.champion, folder))
+    rival = None if named.challenger is None else read_bundle(registry.fetch(named.challenger, folder))
+    return champion, rival
+
+
+def check_serves(bundle: Bundle, device: str = "cpu") -> Scorer:
+    """Return the scorer of a bundle on a device, once its parts are found to belong together.
 
     A bundle whose parts do not would load, and then decide wrongly or not at all.
 
@@ -55,7 +83,7 @@ def check_serves(bundle: Bundle) -> Scorer:
             or a threshold is of a slice that the clicks are not sliced by.
     """
     names = tuple(feature.name for feature in bundle.catalogue)
-    scorer = Scorer(bundle.graph)
+    scorer = Scorer(bundle.graph, device)
     if scorer.names != names:
         raise BundleError(f"bundle {bundle.id}: the network reads other features than the catalogue declares")
     slices = {threshold.slice for threshold in bundle.thresholds}
@@ -102,6 +130,8 @@ class Decisions(NamedTuple):
         reasons: stable codes; empty for a valid click.
         lists: list rules that the click hit.
         bundle: identity of the bundle.
+        context: what the journal names keys, rows and versions by.
+        seconds: spent on the list rules, the fold, and the model.
     """
 
     batch: ClickBatch
@@ -116,6 +146,8 @@ class Decisions(NamedTuple):
     reasons: list[tuple[str, ...]]
     lists: list[tuple[str, ...]]
     bundle: str
+    context: str
+    seconds: tuple[float, float, float]
 
     def at(self, place: int) -> Decision:
         """Return the decision of one click."""
@@ -133,6 +165,53 @@ class Decisions(NamedTuple):
         )
 
 
+def deciders(
+    bundles: Sequence[Bundle],
+    open_store: Callable[[Layout], BlockwiseStore],
+    pseudonymiser: Pseudonymiser,
+    rules: Sequence[ListRule] = (),
+    *,
+    device: str = "cpu",
+) -> tuple[Decider, ...]:
+    """Return a decider for each bundle, all over one store, which folds what they and the list rules read once.
+
+    The first one is asked first, and decides; the others decide `second`.
+
+    Args:
+        bundles: at least one.
+        open_store: opens the store of a layout.
+        pseudonymiser: see `Decider`.
+        rules: see `Decider`.
+        device: see `Decider`.
+
+    Raises:
+        BundleError: see `Decider`.
+    """
+    layouts = _layouts(bundles, rules)
+    store = open_store(union_layout(bundles, rules))
+    if len(layouts) == 1:
+        return (Decider(bundles[0], store, pseudonymiser, rules, device=device),)
+    views = SideBySide(layouts, store).views
+    counts = views[-1] if len(layouts) > len(bundles) else None
+    return tuple(
+        Decider(bundle, view, pseudonymiser, rules, counts=counts, device=device)
+        for bundle, view in zip(bundles, views, strict=False)
+    )
+
+
+def union_layout(bundles: Sequence[Bundle], rules: Sequence[ListRule] = ()) -> Layout:
+    """Return what a store has to fold for bundles and list rules."""
+    layouts = _layouts(bundles, rules)
+    return layouts[0] if len(layouts) == 1 else side_by_side(layouts)[0]
+
+
+def _layouts(bundles: Sequence[Bundle], rules: Sequence[ListRule]) -> list[Layout]:
+    """Return the layouts of the bundles and, behind them, that of the features which list rules read, if any do."""
+    layouts = [compile_catalogue(bundle.catalogue) for bundle in bundles]
+    counted = [feature for rule in rules for feature in rule.features]
+    return [*layouts, compile_catalogue(parse_features(counted))] if counted else layouts
+
+
 class Decider:
     """Decides clicks with one bundle over one store.
 
@@ -141,13 +220,25 @@ class Decider:
         store: the state of the features; must hold the bundle's blocks.
         pseudonymiser: hashes identifiers; must know the key that the bundle was made with.
         rules: list rules, which run before the model.
+        counts: the store of the features that list rules read, see `deciders`; None where none reads any.
+        device: where the model is asked: `cpu`, or `cuda`.
+
+    Attributes:
+        context: what the journal's entries of this decider have in common.
 
     Raises:
         BundleError: the bundle's parts do not belong together, or the secret key is another one.
     """
 
     def __init__(
-        self, bundle: Bundle, store: Store, pseudonymiser: Pseudonymiser, rules: Sequence[ListRule] = ()
+        self,
+        bundle: Bundle,
+        store: Store,
+        pseudonymiser: Pseudonymiser,
+        rules: Sequence[ListRule] = (),
+        *,
+        counts: View | None = None,
+        device: str = "cpu",
     ) -> None:
         self.bundle = bundle
         self.layout: Layout = compile_catalogue(bundle.catalogue)
@@ -156,8 +247,10 @@ class Decider:
         self.encoding: Layout = store.encoding if isinstance(store, View) else self.layout
         self.click: type[Click] = click_type(bundle.contract.slice_columns)
         self.pseudonymiser = pseudonymiser
-        self._rules = tuple(rules)
-        self._scorer = check_serves(bundle)
+        self.rules = tuple(rule for rule in rules if counts is not None or not rule.features)
+        self._counts = counts
+        self._allowing = frozenset(rule.name for rule in rules if rule.action == ALLOW)
+        self._scorer = check_serves(bundle, device)
         self._thresholds = {threshold.slice: np.float32(threshold.threshold) for threshold in bundle.thresholds}
         self._slices: dict[tuple[object, ...], tuple[str, np.float32]] = {}
         if bundle.contract.key_fingerprint not in pseudonymiser.known:
@@ -165,13 +258,16 @@ class Decider:
                 f"bundle {bundle.id} was made with the secret key {bundle.contract.key_fingerprint}, this process has"
                 f" {', '.join(sorted(pseudonymiser.known))}: use the key file of the training"
             )
+        lists = tuple((rule.name, rule.version) for rule in self.rules)
+        self.context = Context(bundle.id, self.encoding.keys, self.layout.names, lists, version("slidr"))
+        self._context = self.context.id
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the clicks that are read as they came: by list rules and to find the slice."""
         return tuple(
             dict.fromkeys(
-                [*self.bundle.contract.slice_columns, *(name for rule in self._rules for name in rule.columns)]
+                [*self.bundle.contract.slice_columns, *(name for rule in self.rules for name in rule.columns)]
             )
         )
 
@@ -191,17 +287,64 @@ class Decider:
             click_ids: as given.
             attributes: the values of `columns`, one a click.
         """
-        clicks = len(batch)
-        hits: dict[int, tuple[str, ...]] = {}
-        for rule in self._rules:
+        began = time.perf_counter()
+        folded = self.store.fold(batch)
+        ended = time.perf_counter()
+        lists = self._hits(batch, attributes)
+        ruled = time.perf_counter()
+        decisions = self._judge(batch, click_ids, attributes, folded, lists)
+        return decisions._replace(seconds=(ruled - ended, ended - began, time.perf_counter() - ruled))
+
+    def second(self, first: Decisions, attributes: Mapping[str, Sequence[object]]) -> Decisions:
+        """Decide again what another decider over the same state has just decided: as a challenger would have.
+
+        Args:
+            first: what the champion decided; its list hits hold here too.
+            attributes: the values of `columns`, one a click.
+        """
+        return self._judge(first.batch, first.click_ids, attributes, self.store.fold(first.batch), first.lists)
+
+    def unmeasured(self, clicks: Sequence[Click], reason: str) -> Decisions:
+        """Decide that clicks are not measured, for a reason that the store need not be asked for; none is folded."""
+        batch = encode_clicks(clicks, self.encoding, self.pseudonymiser)
+        columns = self.bundle.contract.slice_columns
+        attributes = {name: [getattr(click, name, None) for click in clicks] for name in columns}
+        count, never = len(batch), np.full(len(batch), np.nan, np.float32)
+        return Decisions(
+            batch, [click.click_id for click in clicks], np.zeros((count, 0), np.float32), np.full(count, -1),
+            np.zeros(count, np.bool_), never, never, self._slice(attributes, count)[0],
+            [Verdict.UNMEASURABLE] * count, [(reason,)] * count, [()] * count, self.bundle.id, self._context,
+            (0.0, 0.0, 0.0),
+        )  # fmt: skip
+
+    def _hits(self, batch: ClickBatch, attributes: Mapping[str, Sequence[object]]) -> list[tuple[str, ...]]:
+        """Return the names of the list rules that each click hits."""
+        if self._counts is not None:
+            counted = self._counts.fold(batch)
+            values = np.where(counted.soundness == Soundness.SOUND, counted.rows.T, np.float32(0))
+            attributes = {**attributes, **dict(zip(self._counts.layout.names, values.tolist(), strict=True))}
+        hits: list[tuple[str, ...]] = [()] * len(batch)
+        for rule in self.rules:
             for place in rule.hits(attributes):
-                hits[place] = (*hits.get(place, ()), rule.name)
-        rows, sequences, repeats, soundness = self.store.fold(batch)
+                hits[place] = (*hits[place], rule.name)
+        return hits
+
+    def _judge(
+        self,
+        batch: ClickBatch,
+        click_ids: list[str],
+        attributes: Mapping[str, Sequence[object]],
+        folded: Folded,
+        lists: list[tuple[str, ...]],
+    ) -> Decisions:
+        rows, sequences, repeats, soundness = folded
+        clicks = len(batch)
         # Rows 0 to 2 of the key matrix are user, session and ip.
         nameless = ~batch.keys[:3].any(axis=0)
         unsound = soundness != Soundness.SOUND
-        asked = ~(repeats | nameless | unsound)
-        asked[list(hits)] = False
+        asked = ~(nameless | unsound)
+        hit = [place for place, names in enumerate(lists) if names]
+        asked[hit] = False
         scores = np.full(clicks, np.nan, np.float32)
         thresholds = np.full(clicks, np.nan, np.float32)
         slices, found = self._slice(attributes, clicks)
@@ -217,12 +360,13 @@ class Decider:
             verdicts[place], reasons[place] = Verdict.UNMEASURABLE, (Soundness(soundness[place]).name.lower(),)
         for place in np.flatnonzero(nameless).tolist():
             verdicts[place], reasons[place] = Verdict.UNMEASURABLE, (NO_IDENTIFIERS,)
-        for place, names in hits.items():
-            verdicts[place], reasons[place] = Verdict.INVALID_GENERAL, names
-        lists = [hits.get(place, ()) for place in range(clicks)]
+        for place in hit:
+            invalid = tuple(name for name in lists[place] if name not in self._allowing)
+            verdicts[place] = Verdict.INVALID_GENERAL if invalid else Verdict.VALID
+            reasons[place] = invalid
         return Decisions(
             batch, click_ids, rows, sequences, repeats, scores, thresholds, slices, verdicts, reasons, lists,
-            self.bundle.id,
+            self.bundle.id, self._context, (0.0, 0.0, 0.0),
         )  # fmt: skip
 
     def _slice(self, attributes: Mapping[str, Sequence[object]], clicks: int) -> tuple[list[str], NDArray[np.float32]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from slidr.errors import JournalError
-from slidr.journal import CHUNK, BundleNames, Entry, Journal
+from slidr.journal import CHUNK, Context, Entry, Journal
 
 Kept = tuple[Entry, Journal]
 """An entry, and the journal that holds it."""
@@ -66,18 +66,18 @@ class Journals:
                 return found, journal
         return None
 
-    def bundle(self, bundle: str) -> BundleNames:
-        """Return what the keys and rows of a bundle's entries mean.
+    def context(self, name: str) -> Context:
+        """Return what the entries that name a context have in common.
 
         Raises:
-            JournalError: no entry of this bundle was ever written.
+            JournalError: no journal has entries of it.
         """
         for journal in self.journals[:-1]:
             try:
-                return journal.bundle(bundle)
+                return journal.context(name)
             except JournalError:
                 continue
-        return self.journals[-1].bundle(bundle)
+        return self.journals[-1].context(name)
 
 
 def _entries(journal: Journal, after: int) -> Iterator[Kept]:

@@ -1,4 +1,4 @@
-"""The registry: bundles, and the numbered history of which one was champion since when.
+"""The registry: bundles, and the numbered history of which one was champion since when, and which its challenger.
 
     bundles/<id>/...            the files of a bundle; its manifest.json is written last
     champions/00000001.json     one entry of the history; the newest one names the champion
@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import obstore
@@ -35,19 +35,35 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         number: its place, from 1.
-        kind: what happened; so far bundles are only promoted.
-        bundle: the champion from here on.
+        kind: `promote` makes the bundle champion, `challenge` challenger.
+        bundle: the champion or challenger from here on; an empty challenger is none.
         at: when, microseconds UTC.
         who: who did it.
         why: the reason given.
+        cold: whether the champion may decide while the state of its features is younger than their longest window.
     """
 
     number: int
-    kind: Literal["promote"]
+    kind: Literal["promote", "challenge"]
     bundle: str
     at: int
     who: str
     why: str
+    cold: bool = False
+
+
+class Named(NamedTuple):
+    """What the history names now.
+
+    Attributes:
+        champion: the bundle that decides.
+        challenger: the bundle that decides in its shadow; None where there is none.
+        cold: see `HistoryEntry`.
+    """
+
+    champion: str
+    challenger: str | None
+    cold: bool
 
 
 class Registry:
@@ -141,7 +157,7 @@ class Registry:
                 sorted(path.split("/")[1] for path in self._paths(f"{_BUNDLES}/") if path.endswith(f"/{MANIFEST}"))
             )
 
-    def promote(self, identity: str, *, at: int, who: str, why: str) -> HistoryEntry:
+    def promote(self, identity: str, *, at: int, who: str, why: str, cold: bool = False) -> HistoryEntry:
         """Make a bundle the champion and return the entry of the history that says so.
 
         Args:
@@ -149,18 +165,38 @@ class Registry:
             at: the time, microseconds UTC.
             who: who promotes it.
             why: the reason.
+            cold: let it decide even where clicks are unmeasurable until its state is as old as its longest window.
 
         Raises:
             RegistryError: the registry has no such bundle, or cannot be written.
         """
         self._require(identity)
+        return self._append(HistoryEntry(number=0, kind="promote", bundle=identity, at=at, who=who, why=why, cold=cold))
+
+    def challenge(self, identity: str | None, *, at: int, who: str, why: str) -> HistoryEntry:
+        """Let a bundle decide beside the champion without being listened to, or none; returns the history's entry.
+
+        Args:
+            identity: the bundle's id; None for no challenger.
+            at: the time, microseconds UTC.
+            who: who says so.
+            why: the reason.
+
+        Raises:
+            RegistryError: the registry has no such bundle, or cannot be written.
+        """
+        if identity is not None:
+            self._require(identity)
+        return self._append(HistoryEntry(number=0, kind="challenge", bundle=identity or "", at=at, who=who, why=why))
+
+    def _append(self, entry: HistoryEntry) -> HistoryEntry:
+        """Write an entry under the next number that is free."""
         for _ in range(_ATTEMPTS):
             history = self._numbers()
-            number = history[-1] + 1 if history else 1
-            entry = HistoryEntry(number=number, kind="promote", bundle=identity, at=at, who=who, why=why)
+            entry = msgspec.structs.replace(entry, number=history[-1] + 1 if history else 1)
             with self._reported("written"):
                 try:
-                    obstore.put(self._store, _entry_path(number), msgspec.json.encode(entry), mode="create")
+                    obstore.put(self._store, _entry_path(entry.number), msgspec.json.encode(entry), mode="create")
                 except AlreadyExistsError:
                     continue  # Somebody took this number first: theirs stands, ours comes next.
                 return entry
@@ -169,13 +205,36 @@ class Registry:
         )
 
     def champion(self) -> HistoryEntry | None:
-        """Return the newest entry of the history, or None where nothing was ever promoted.
+        """Return the newest entry of the history that promotes, or None where nothing was ever promoted.
 
         Raises:
             RegistryError: the registry cannot be read.
         """
-        numbers = self._numbers()
-        return self._entry(numbers[-1]) if numbers else None
+        for number in reversed(self._numbers()):
+            if (entry := self._entry(number)).kind == "promote":
+                return entry
+        return None
+
+    def named(self) -> Named | None:
+        """Return champion and challenger, or None where nothing was ever promoted; a champion is no challenger.
+
+        Raises:
+            RegistryError: the registry cannot be read.
+        """
+        champion: HistoryEntry | None = None
+        challenger: HistoryEntry | None = None
+        for number in reversed(self._numbers()):
+            entry = self._entry(number)
+            if entry.kind == "promote":
+                champion = champion or entry
+            else:
+                challenger = challenger or entry
+            if champion is not None and challenger is not None:
+                break
+        if champion is None:
+            return None
+        rival = challenger.bundle if challenger is not None else ""
+        return Named(champion.bundle, rival if rival not in {"", champion.bundle} else None, champion.cold)
 
     def history(self) -> tuple[HistoryEntry, ...]:
         """Return all entries of the history, oldest first.

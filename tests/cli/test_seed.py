@@ -20,9 +20,9 @@ from slidr.features.clicks import Click, encode_clicks
 from slidr.features.layout import compile_catalogue
 from slidr.features.redis.store import RedisStore
 from slidr.features.store import TERM, EmbeddedStore
-from slidr.journal import BundleNames, Entry, Journal
+from slidr.journal import Entry, Journal
 from slidr.lake.delta import Lake
-from slidr.service.batching import entries_of
+from slidr.service.answers import entries_of
 from slidr.tables import CLICKS
 
 BATCH = 20
@@ -62,6 +62,7 @@ class Tail:
         for _ in fold_table(log, self.layout, self._pseudonymiser, self._store):
             pass
         decider = Decider(self.bundle, self._store, self._pseudonymiser)
+        self._context = decider.context
         self.entries: list[Entry] = []
         for start in range(0, SERVED, BATCH):
             part = self._served[start : start + BATCH]
@@ -70,7 +71,7 @@ class Tail:
     def write(self, path: Path, entries: Sequence[Entry]) -> Path:
         """Write entries to a journal."""
         with Journal(path) as journal:
-            journal.declare(self.bundle.id, BundleNames(self.layout.keys, self.layout.names))
+            journal.declare(self._context)
             journal.append(entries)
         return path
 

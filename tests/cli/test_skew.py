@@ -18,8 +18,8 @@ from slidr.features.clicks import Click
 from slidr.features.layout import compile_catalogue
 from slidr.features.slow import SlowTables
 from slidr.features.store import EmbeddedStore
-from slidr.journal import BundleNames, Journal
-from slidr.service.batching import entries_of
+from slidr.journal import Journal
+from slidr.service.answers import entries_of
 from slidr.settings import duration
 from slidr.tables import CLICKS
 
@@ -36,7 +36,7 @@ def journal(learned: Learned, project: Path) -> Path:
     store.restore(learned.before, fingerprint=fingerprint)
     decider = Decider(learned.bundle, store, run.pseudonymiser)
     with Journal(project / "journal.sqlite") as journal:
-        journal.declare(learned.bundle.id, BundleNames(layout.keys, layout.names))
+        journal.declare(decider.context)
         start = 0
         for decisions in decide_table(decider, clicks):
             part = clicks.slice(start, len(decisions.click_ids)).select(list(Click.__struct_fields__)).to_pylist()

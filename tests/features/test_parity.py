@@ -77,7 +77,7 @@ def _in_redis(servers: list[Server], partitions: int, layout: Layout, log: Click
     store = seeded_store(layout, [servers[0].url], partitions)
     folded = fold_parts(store, [log.take(slice(start, start + 500)) for start in range(0, len(log), 500)])
     store.close()
-    assert not folded.soundness.any()
+    assert not folded.soundness[~folded.repeats].any()
     # Redis reads the rows of repeats again where it can; the others leave them empty.
     folded.rows[folded.repeats] = 0
     return folded.rows

@@ -9,7 +9,7 @@ from tests.service.making import NOW, body
 
 from slidr.clock import ManualClock
 from slidr.journal import Journal
-from slidr.service.batching import Answer
+from slidr.service.answers import Answer
 from slidr.service.lifecycle import Parts, Service
 
 

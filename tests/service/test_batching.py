@@ -21,8 +21,11 @@ from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Entry, Journal
 from slidr.rules import prepare_rules
-from slidr.service.batching import ORIGINAL_UNKNOWN, Answer, Batcher, OverloadError, UnavailableError
+from slidr.service.answers import Answer, Recorder
+from slidr.service.batching import ORIGINAL_UNKNOWN, Batcher
+from slidr.service.live import live_of
 from slidr.service.metrics import Metrics
+from slidr.service.queue import Limits, OverloadError, UnavailableError
 from slidr.settings import RulesSettings
 
 
@@ -37,6 +40,16 @@ def clicks(decider: Decider, *places: int, **changes: Any) -> list[Click]:
     return [msgspec.convert(click(place, **changes), decider.click) for place in places]
 
 
+def make_batcher(decider: Decider, journal: Journal, limits: Limits, failed: Callable[[Batcher], None]) -> Batcher:
+    """Return a batcher over the store of a decider."""
+    live = live_of([decider], decider.store)  # type: ignore[arg-type]
+    journal.declare(decider.context)
+    recorder = Recorder(journal.id, next_unfolded=journal.next_unfolded)
+    return Batcher(live, journal, recorder, Metrics(), ManualClock(NOW), limits, failed)
+
+
+PATIENT = 1000.0
+"""Seconds that no test waits."""
 Work = Callable[[Batcher], Coroutine[Any, Any, list[Answer]]]
 
 
@@ -44,8 +57,7 @@ def run(decider: Decider, journal: Journal, work: Work, *, waiting: int = 1000, 
     """Run work with a batcher over a decider and a journal."""
 
     async def main() -> list[Answer]:
-        limits = (waiting, at_once)
-        return await work(Batcher(decider, journal, Metrics(), ManualClock(NOW), limits, lambda _: None))
+        return await work(make_batcher(decider, journal, Limits(waiting, at_once, PATIENT), lambda _: None))
 
     return asyncio.run(main())
 
@@ -138,7 +150,7 @@ def test_a_repeat_of_an_unknown_original_is_unmeasurable(bundle: Bundle, tmp_pat
     with Journal(tmp_path / "j.sqlite") as journal:
         (answer,) = run(decider, journal, work)
         assert journalled(journal) == []
-    assert (answer.verdict, answer.reasons, answer.decision_id) == ("unmeasurable", (ORIGINAL_UNKNOWN,), None)
+    assert (answer.verdict, answer.reasons, answer.decision_id) == ("unmeasurable", ORIGINAL_UNKNOWN, None)
 
 
 def test_every_verdict_finds_its_way_into_the_answer(bundle: Bundle, tmp_path: Path) -> None:
@@ -179,12 +191,12 @@ def test_a_full_queue_refuses_and_keeps_what_it_has(bundle: Bundle, tmp_path: Pa
 
 
 def test_draining_decides_all_that_waits(bundle: Bundle, tmp_path: Path) -> None:
-    """After a drain every accepted request has its answers, without another turn of the event loop."""
+    """After a drain every accepted request has its answers."""
     decider = make_decider(bundle)
 
     async def work(batcher: Batcher) -> list[Answer]:
         futures = [batcher.submit(clicks(decider, place, place + 100)) for place in range(5)]
-        batcher.drain()
+        await batcher.drain()
         assert all(future.done() for future in futures)
         return [answer for future in futures for answer in future.result()]
 
@@ -198,7 +210,7 @@ def test_nothing_is_acknowledged_when_the_journal_fails(bundle: Bundle, tmp_path
     failures: list[Batcher] = []
 
     async def main(journal: Journal) -> None:
-        batcher = Batcher(decider, journal, Metrics(), ManualClock(NOW), (100, 4), failures.append)
+        batcher = make_batcher(decider, journal, Limits(100, 4, PATIENT), failures.append)
         journal._connection.execute("PRAGMA query_only=ON")
         futures = [batcher.submit(clicks(decider, place, place + 10)) for place in range(5)]
         for found in await asyncio.gather(*futures, return_exceptions=True):

@@ -17,9 +17,10 @@ from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal
 from slidr.service import lifecycle
-from slidr.service.batching import Answer, UnavailableError
+from slidr.service.answers import Answer
 from slidr.service.door import RefusedError
 from slidr.service.lifecycle import Parts, Service
+from slidr.service.queue import UnavailableError
 
 
 def test_a_service_is_ready_from_start_to_stop(parts: Parts) -> None:
@@ -27,11 +28,11 @@ def test_a_service_is_ready_from_start_to_stop(parts: Parts) -> None:
 
     async def main() -> None:
         service = Service(parts, clock=ManualClock(NOW))
-        assert service.report() == {"state": "starting", "bundle": parts.bundle.id, "sequence": None}
+        assert service.report() == {"state": "starting", "bundle": parts.bundle.id, "challenger": None, "sequence": None}
         with pytest.raises(UnavailableError, match="the service is starting"):
             service.accept(body(1))
         with pytest.raises(UnavailableError):
-            await service.find("click-1")
+            await service.history("click-1")
         await service.start()
         assert service.ready.is_set()
         assert [answer.sequence for answer in await ask(service, 1, 2)] == [0, 1]
@@ -111,11 +112,10 @@ def test_a_decision_is_found_by_its_click(parts: Parts, *, cached: bool) -> None
         async with started(parts) as service:
             answers = await ask(service, 1, 2, 3)
             if not cached:
-                service._batcher.decider.store.recent.table[:] = 0  # type: ignore[union-attr]
-            entry = await service.find("click-2")
-            assert entry is not None
+                service.batcher.live.store.recent.table[:] = 0  # type: ignore[attr-defined]
+            (entry,) = await service.history("click-2")
             assert entry.decision_id == answers[1].decision_id
-            assert await service.find("click-9") is None
+            assert await service.history("click-9") == []
 
     asyncio.run(main())
 
@@ -245,14 +245,14 @@ def test_a_snapshot_is_written_while_the_service_runs(parts: Parts, monkeypatch:
         async with started(parts) as service:
             await ask(service, *range(50))
             service._tick()
-            assert not service.snapshot_path.exists()
+            assert not service.parts.snapshot_path.exists()
             service._tick()
             await asyncio.gather(*service._tasks)
-            assert service.snapshot_path.exists()
-            service.snapshot_path.rename(parts.root / "kept")
+            assert service.parts.snapshot_path.exists()
+            service.parts.snapshot_path.rename(parts.root / "kept")
             service._tick()
             await asyncio.gather(*service._tasks)
-            assert not service.snapshot_path.exists()
+            assert not service.parts.snapshot_path.exists()
 
     asyncio.run(main())
     store = EmbeddedStore(compile_catalogue(parts.bundle.catalogue))

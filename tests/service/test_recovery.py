@@ -19,8 +19,8 @@ from slidr.features.clicks import ClickBatch
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import Layout, compile_catalogue
 from slidr.features.store import EmbeddedStore
-from slidr.journal import CHUNK, BundleNames, Journal
-from slidr.service.batching import entries_of
+from slidr.journal import CHUNK, Journal
+from slidr.service.answers import entries_of
 from slidr.service.recovery import recover
 
 FINGERPRINT = Pseudonymiser(SECRET).fingerprint
@@ -43,7 +43,7 @@ def decide(decider: Decider, places: Sequence[int], journal: Journal | None = No
     clicks = [msgspec.convert(click(place), decider.click) for place in places]
     decisions = decider.decide(clicks)
     if journal is not None:
-        journal.declare(decider.bundle.id, BundleNames(decider.layout.keys, decider.layout.names))
+        journal.declare(decider.context)
         journal.append(entries_of(decisions, clicks, decided_at=NOW, journal=journal.id))
     return decisions
 
@@ -121,7 +121,7 @@ def test_a_tail_that_the_state_already_holds_is_refused(bundle: Bundle, tmp_path
         decide(decider, range(10, 20), journal)
         (entries,) = journal.entries()
         with Journal(tmp_path / "other.sqlite") as other:
-            other.declare(bundle.id, journal.bundle(bundle.id))
+            other.declare(decider.context)
             first = fresh(bundle)
             known = decide(first, range(10)).batch.ids.view(np.int64)
             other.append([entry._replace(click_key=int(known[at])) for at, entry in enumerate(entries)])

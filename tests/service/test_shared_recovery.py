@@ -19,7 +19,7 @@ from slidr.features.catalogue import Clicks
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import compile_catalogue
 from slidr.features.store import TERM, EmbeddedStore
-from slidr.journal import BundleNames, Entry, Journal
+from slidr.journal import Entry, Journal
 from slidr.journals import Journals
 from slidr.service.recovery import Recovered, recover_shared
 
@@ -35,11 +35,11 @@ def entries(bundle: Bundle, tmp_path: Path) -> list[Entry]:
 @contextmanager
 def spread(bundle: Bundle, folder: Path, *parts: Sequence[Entry]) -> Iterator[Journals]:
     """Write each part to a journal of its own, and open them all."""
-    with ExitStack() as stack, Journal(folder / "whole.sqlite", write=False) as whole:
+    with ExitStack() as stack:
         opened = []
         for place, part in enumerate(parts):
             opened.append(stack.enter_context(Journal(folder / f"{place}-{len(list(folder.iterdir()))}.sqlite")))
-            opened[-1].declare(bundle.id, whole.bundle(bundle.id))
+            opened[-1].declare(fresh(bundle).context)
             opened[-1].append(part)
         yield Journals(opened)
 
@@ -169,7 +169,7 @@ def test_each_journal_has_its_own_secret_keys(bundle: Bundle, tmp_path: Path) ->
             with Journal(tmp_path / f"{place}.sqlite") as own:
                 batch = decide(decider, range(place, place + 10), own).batch
                 (entries,) = own.entries()
-            journal.declare(bundle.id, BundleNames(layout.keys, layout.names))
+            journal.declare(decider.context)
             journal.append([entry._replace(sequence=place + at) for at, entry in enumerate(entries)])
             undisturbed.fold(batch.beside or batch)
         found = recover_shared(store, Journals([one, two]), tmp_path / "none", fingerprint=new.fingerprint)

@@ -20,7 +20,7 @@ from slidr.features.keys import KeyRing, Pseudonymiser, Secret
 from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal
-from slidr.service.batching import Answer
+from slidr.service.answers import Answer
 from slidr.service.lifecycle import Parts, Service
 from slidr.service.recovery import recover
 
@@ -107,7 +107,7 @@ def test_keys_rotate_without_a_gap(parts: Parts, *, restarts: bool) -> None:
             await asyncio.wait_for(service.ready.wait(), 60)
             _, future = service.accept(at(time, *range(7 * step, 7 * step + 30)))
             await future
-            serving.append(service._batcher.decider.pseudonymiser.fingerprint)  # type: ignore[union-attr]
+            serving.append(service.batcher.live.champion.pseudonymiser.fingerprint)
         await service.stop()
         return serving
 
@@ -150,6 +150,6 @@ def test_a_seed_of_the_next_key_is_served_with_it(parts: Parts) -> None:
         async with started(parts._replace(ring=ring)) as service:
             (answer,) = await ask(service, 100)
             assert (answer.sequence, answer.reasons) in {(30, ()), (30, ("model",))}
-            assert service._batcher.decider.pseudonymiser.fingerprint == ring.newest.fingerprint  # type: ignore[union-attr]
+            assert service.batcher.live.champion.pseudonymiser.fingerprint == ring.newest.fingerprint
 
     asyncio.run(main())

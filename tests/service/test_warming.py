@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 from numba.core.dispatcher import Dispatcher
-from tests.service.making import SECRET, click, make_bundle
+from tests.service.making import SECRET, click, make_bundle, make_parts
 
 from slidr.decide import Decider
 from slidr.features.keys import Pseudonymiser
@@ -27,7 +27,8 @@ def compiled() -> dict[str, int]:
 
 
 bundle, pseudonymiser = make_bundle(Path(sys.argv[1])), Pseudonymiser(SECRET)
-warm_up(bundle, pseudonymiser, (), 64)
+parts = make_parts(Path(sys.argv[1]), bundle, batch=64)
+warm_up(parts._replace(rules=()))
 before = compiled()
 decider = Decider(bundle, EmbeddedStore(compile_catalogue(bundle.catalogue)), pseudonymiser)
 for start, size in ((0, 1), (0, 2), (2, 64), (100, 3000), (3100, 1)):

@@ -17,14 +17,13 @@ from slidr.features.clicks import Click
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
-from slidr.journal import BundleNames, Entry, Journal
+from slidr.journal import Context, Entry, Journal
 from slidr.lake.delta import Lake
-from slidr.service.batching import entries_of
+from slidr.service.answers import entries_of
 from slidr.tables import FEATURES
 
 KEY = Pseudonymiser(small.SECRET)
 LAYOUT = compile_catalogue(small.CATALOGUE)
-NAMES = BundleNames(LAYOUT.keys, LAYOUT.names)
 
 
 class Served(NamedTuple):
@@ -32,7 +31,7 @@ class Served(NamedTuple):
 
     clicks: list[Click]
     entries: list[Entry]
-    bundle: str
+    context: Context
 
 
 def serve(folder: Path, clicks: Sequence[Click], *, batch: int = 7) -> Served:
@@ -43,7 +42,7 @@ def serve(folder: Path, clicks: Sequence[Click], *, batch: int = 7) -> Served:
     for start in range(0, len(clicks), batch):
         part = list(clicks[start : start + batch])
         entries += entries_of(decider.decide(part), part, decided_at=1, journal="j")
-    return Served(list(clicks), entries, bundle.id)
+    return Served(list(clicks), entries, decider.context)
 
 
 def clicks_once(count: int, seed: int) -> list[Click]:
@@ -56,10 +55,10 @@ def clicks_once(count: int, seed: int) -> list[Click]:
     ]
 
 
-def journal_of(path: Path, entries: Sequence[Entry], bundle: str, names: BundleNames = NAMES) -> Path:
+def journal_of(path: Path, entries: Sequence[Entry], context: Context) -> Path:
     """Write entries to a journal."""
     with Journal(path) as journal:
-        journal.declare(bundle, names)
+        journal.declare(context)
         journal.append(entries)
     return path
 

@@ -11,7 +11,6 @@ from tests import small
 from tests.skew.served import (
     KEY,
     LAYOUT,
-    NAMES,
     Served,
     changed,
     clicks_once,
@@ -27,7 +26,7 @@ from slidr.features.catalogue import Clicks
 from slidr.features.clicks import encode_clicks
 from slidr.features.keys import Pseudonymiser
 from slidr.features.store import EmbeddedStore
-from slidr.journal import BundleNames, Entry, Journal
+from slidr.journal import Context, Entry, Journal
 from slidr.lake.delta import Lake
 from slidr.skew import comparison
 from slidr.skew.comparison import compare
@@ -74,7 +73,7 @@ def differing(found: Skew) -> dict[str, FeatureSkew]:
 
 def write(path: Path, served: Served, entries: Sequence[Entry] | None = None) -> Path:
     """Write entries of these clicks to a journal in a folder."""
-    return journal_of(path / "journal.sqlite", served.entries if entries is None else entries, served.bundle)
+    return journal_of(path / "journal.sqlite", served.entries if entries is None else entries, served.context)
 
 
 def assert_clean(found: Skew, clicks: int = len(CLICKS)) -> None:
@@ -170,8 +169,8 @@ def test_processes_that_share_a_store_have_one_order(served: Served, lake: Lake,
     """The entries of two journals interleave by their sequences; either alone lacks the other's."""
     mine = [entry for entry in served.entries if entry.sequence // 10 % 2]
     rest = [entry for entry in served.entries if not entry.sequence // 10 % 2]
-    one = journal_of(tmp_path / "one.sqlite", mine, served.bundle)
-    two = journal_of(tmp_path / "two.sqlite", rest, served.bundle)
+    one = journal_of(tmp_path / "one.sqlite", mine, served.context)
+    two = journal_of(tmp_path / "two.sqlite", rest, served.context)
     assert_clean(against_lake(lake, one, two))
     assert_clean(folded_again(two, one))
     assert against_lake(lake, two).only_lake == len(mine) - _outside(rest, mine)
@@ -236,8 +235,9 @@ def test_catalogues_may_differ(served: Served, tmp_path: Path) -> None:
 
 def test_nothing_in_common_is_told(served: Served, lake: Lake, tmp_path: Path) -> None:
     """Two catalogues without a common feature are refused, and so is a journal without the keys that are counted by."""
-    strange = BundleNames((("campaign",),), tuple(f"f{place}" for place in range(len(NAMES.features))))
-    path = journal_of(tmp_path / "journal.sqlite", served.entries, served.bundle, strange)
+    strange = Context("b", (("campaign",),), tuple(f"f{place}" for place in range(len(LAYOUT.names))))
+    entries = [entry._replace(context=strange.id) for entry in served.entries]
+    path = journal_of(tmp_path / "journal.sqlite", entries, strange)
     with pytest.raises(FeatureError, match="no feature in common"):
         against_lake(lake, path)
     with pytest.raises(FeatureError, match="have no key of user, session, ip"):
@@ -278,7 +278,7 @@ def test_keys_that_rotate_are_folded_again(served: Served, tmp_path: Path) -> No
 def test_a_journal_in_use_is_compared(served: Served, lake: Lake, tmp_path: Path) -> None:
     """A journal that a service writes is read as it is at the start, and the service is not hindered."""
     with Journal(tmp_path / "journal.sqlite") as journal:
-        journal.declare(served.bundle, NAMES)
+        journal.declare(served.context)
         journal.append(served.entries[:500])
         found = against_lake(lake, journal.path)
         journal.append(served.entries[500:])
@@ -296,7 +296,7 @@ def test_a_journal_is_folded_from_its_seed(served: Served, tmp_path: Path) -> No
         folded_again(path, first=250)
     reference = JournalReference(LAYOUT, None, 0, fingerprint=KEY.fingerprint)
     ids = KEY.texts([entry.click_id for entry in served.entries[:250]])
-    reference.rows(served.entries[:250], np.ones(250, np.bool_), ids, NAMES)
+    reference.rows(served.entries[:250], np.ones(250, np.bool_), ids, served.context)
     store = reference._store
     store.snapshot(seed, fingerprint=KEY.fingerprint)
     assert_clean(folded_again(path, first=250, state=seed), len(CLICKS) - 250)

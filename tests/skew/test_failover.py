@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from tests import small
 from tests.redis_servers import Server, follow
-from tests.skew.served import KEY, LAYOUT, NAMES, lake_of
+from tests.skew.served import KEY, LAYOUT, lake_of
 
 from slidr.bundle import write_bundle
 from slidr.decide import Decider
@@ -20,7 +20,7 @@ from slidr.features.redis.seeding import seed
 from slidr.features.redis.store import RedisStore
 from slidr.features.store import TERM, EmbeddedStore
 from slidr.journal import Entry, Journal
-from slidr.service.batching import entries_of
+from slidr.service.answers import entries_of
 from slidr.skew.comparison import compare
 from slidr.skew.reference import JournalReference, LakeReference, Reference
 from slidr.skew.tally import Skew
@@ -76,7 +76,7 @@ class Service:
         self.store = RedisStore(LAYOUT, urls, partitions=partitions, timeout=5.0, secret=KEY.fingerprint)
         self.decider = Decider(bundle, self.store, KEY)
         self.journal = Journal(folder / "journal.sqlite")
-        self.journal.declare(bundle.id, NAMES)
+        self.journal.declare(self.decider.context)
 
     def decide(self, clicks: Sequence[Click]) -> None:
         """Decide clicks in batches; each is journalled before the next."""

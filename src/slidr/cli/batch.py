@@ -13,11 +13,10 @@ from tabulate import tabulate
 from slidr.cli.options import Bars, Outcome, printed, settings_option
 from slidr.clock import DAY, SECOND, SystemClock
 from slidr.daily.batch import decide_table, decisions_table
-from slidr.decide import Decider, read_champion
+from slidr.decide import deciders, read_champion, union_layout
 from slidr.errors import TableError
 from slidr.features.backfill import fold_log
 from slidr.features.keys import read_secrets
-from slidr.features.layout import compile_catalogue
 from slidr.features.slow import SlowTables
 from slidr.features.store import EmbeddedStore
 from slidr.lake.delta import Lake
@@ -46,11 +45,12 @@ def decide(settings: Settings, day: datetime) -> Outcome:
     pseudonymiser = read_secrets(Path(settings.storage.key_file)).newest
     features = settings.features
     slow = SlowTables(Path(settings.storage.slow), duration(features.slow_age), pseudonymiser.fingerprint)
-    store = EmbeddedStore(compile_catalogue(bundle.catalogue), most=features.most_entities, slow=slow)
+    rules = prepare_rules(settings.rules)
+    store = EmbeddedStore(union_layout([bundle], rules), most=features.most_entities, slow=slow)
     counting = bars.counting("warm up", sum(held.rows for day, held in lake.contents(CLICKS).items() if day < chosen))
     for _ in fold_log(lake.batches(CLICKS, end=start), store.layout, pseudonymiser, store, progress=counting):
         pass
-    decider = Decider(bundle, store, pseudonymiser, prepare_rules(settings.rules))
+    (decider,) = deciders([bundle], lambda _layout: store, pseudonymiser, rules)
     now = SystemClock().now()
     decided = pa.concat_tables(
         decisions_table(part, decided_at=now, cause=f"replay:{bundle.id}")

@@ -13,11 +13,11 @@ from tabulate import tabulate
 from slidr.bundle import read_bundle
 from slidr.cli.options import Outcome, account, printed, settings_option
 from slidr.clock import SECOND, SystemClock
-from slidr.decide import check_serves, read_champion
+from slidr.decide import check_serves, read_contest
 from slidr.features.catalogue import default_catalogue
 from slidr.features.keys import read_secrets, rotate_secret
 from slidr.features.layout import compile_catalogue
-from slidr.registry import Registry
+from slidr.registry import Named, Registry
 from slidr.rules import prepare_rules
 from slidr.service.lifecycle import Parts
 from slidr.service.server import serve as serve_parts
@@ -31,13 +31,14 @@ def bundles(settings: Settings) -> Outcome:
     """List the bundles of the registry and the history of champions, newest last."""
     registry = Registry(settings.storage.registry)
     history = registry.history()
-    champion = history[-1].bundle if history else None
+    named = registry.named()
     listed = [
-        {"bundle": one, "champion": one == champion, "certified": _certified(registry, one)} for one in registry.ids()
+        {"bundle": one, "role": _role(one, named), "certified": _certified(registry, one)} for one in registry.ids()
     ]
     past = [
         {
             "number": entry.number,
+            "kind": entry.kind,
             "bundle": entry.bundle,
             "at": datetime.fromtimestamp(entry.at / SECOND, UTC).isoformat(timespec="seconds"),
             "who": entry.who,
@@ -49,6 +50,12 @@ def bundles(settings: Settings) -> Outcome:
     return Outcome(text, {"bundles": listed, "history": past})
 
 
+def _role(bundle: str, named: Named | None) -> str:
+    if named is None or bundle not in (named.champion, named.challenger):
+        return ""
+    return "champion" if bundle == named.champion else "challenger"
+
+
 def _certified(registry: Registry, identity: str) -> bool:
     return msgspec.json.decode(registry.read(identity, "calibration.json")).get("certificate") is not None
 
@@ -57,14 +64,28 @@ def _certified(registry: Registry, identity: str) -> bool:
 @settings_option
 @click.argument("bundle")
 @click.option("--why", required=True, help="The reason, for the history.")
+@click.option("--cold", is_flag=True, help="Let it decide even where its features' state is too young to be measured.")
 @printed
-def promote(settings: Settings, bundle: str, why: str) -> Outcome:
-    """Make BUNDLE the champion, once it has been fetched and has loaded exactly."""
-    who = account()
+def promote(settings: Settings, bundle: str, why: str, cold: bool) -> Outcome:  # noqa: FBT001 click gives it
+    """Make BUNDLE the champion, once it has been fetched and has loaded exactly; services follow by themselves."""
     registry = Registry(settings.storage.registry)
     check_serves(read_bundle(registry.fetch(bundle, Path(settings.storage.bundles))))
-    entry = registry.promote(bundle, at=SystemClock().now(), who=who, why=why)
+    entry = registry.promote(bundle, at=SystemClock().now(), who=account(), why=why, cold=cold)
     return Outcome(f"champion {entry.number}: {entry.bundle}", msgspec.to_builtins(entry))
+
+
+@click.command(short_help="Let a bundle decide in the champion's shadow.")
+@settings_option
+@click.argument("bundle", required=False)
+@click.option("--why", required=True, help="The reason, for the history.")
+@printed
+def challenge(settings: Settings, bundle: str | None, why: str) -> Outcome:
+    """Let BUNDLE decide beside the champion: journalled and compared, never answered; without BUNDLE, none does."""
+    registry = Registry(settings.storage.registry)
+    if bundle is not None:
+        check_serves(read_bundle(registry.fetch(bundle, Path(settings.storage.bundles))))
+    entry = registry.challenge(bundle, at=SystemClock().now(), who=account(), why=why)
+    return Outcome(f"challenger {entry.number}: {entry.bundle or 'none'}", msgspec.to_builtins(entry))
 
 
 @click.command(short_help="Decide clicks over HTTP.")
@@ -94,10 +115,12 @@ def serve(settings: Settings, host: str | None, port: int | None, state: str | N
             journal=_absolute(journal) or settings.storage.journal,
         ),
     )
-    bundle = read_champion(settings.storage.registry, Path(settings.storage.bundles))
+    bundle, challenger = read_contest(settings.storage.registry, Path(settings.storage.bundles))
     ring = read_secrets(Path(settings.storage.key_file))
     pseudonymiser = ring.at(SystemClock().now(), compile_catalogue(bundle.catalogue).horizon)
-    parts = Parts(settings, bundle, pseudonymiser, prepare_rules(settings.rules), ring=ring)
+    parts = Parts(
+        settings, bundle, pseudonymiser, prepare_rules(settings.rules), ring=ring, challenger=challenger, follow=True
+    )
 
     def announce(state: str, url: str) -> None:
         # One line each on the standard output, so that who started the service can wait for it.

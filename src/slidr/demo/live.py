@@ -17,11 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slidr.daily.batch import decide_table
-from slidr.decide import Decider, read_champion
+from slidr.decide import deciders, read_champion, union_layout
 from slidr.errors import ServiceError
 from slidr.features.clicks import Click
 from slidr.features.keys import read_secrets
-from slidr.features.layout import compile_catalogue
 from slidr.features.slow import SlowTables
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Entry, Journal
@@ -120,9 +119,10 @@ def compare(
     pseudonymiser = read_secrets(Path(settings.storage.key_file)).newest
     age = duration(settings.features.slow_age)
     slow = SlowTables(Path(settings.storage.slow), age, pseudonymiser.fingerprint)
-    store = EmbeddedStore(compile_catalogue(bundle.catalogue), slow=slow)
+    rules = prepare_rules(settings.rules)
+    store = EmbeddedStore(union_layout([bundle], rules), slow=slow)
     store.restore(before, fingerprint=pseudonymiser.fingerprint)
-    decider = Decider(bundle, store, pseudonymiser, prepare_rules(settings.rules))
+    (decider,) = deciders([bundle], lambda _layout: store, pseudonymiser, rules)
     with Journal(journalled, write=False) as journal:
         entries = [entry for chunk in journal.entries() for entry in chunk]
     places = pc.index_in(pa.array([entry.click_id for entry in entries]), clicks["click_id"].combine_chunks())

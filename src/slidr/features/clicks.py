@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeAlias, cast
 
 import msgspec
 import numpy as np
@@ -16,6 +16,8 @@ from slidr.addresses import network
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import Layout
 
+Text: TypeAlias = Annotated[str, Meta(max_length=8192)]
+"""What a request says of a click, which is no longer than a header of HTTP can be."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -29,17 +31,17 @@ class Click(msgspec.Struct, kw_only=True, gc=False):
 
     click_id: Annotated[str, Meta(min_length=1, max_length=256)]
     time: Annotated[datetime, Meta(tz=True)]
-    user: str | None = None
-    session: str | None = None
-    ip: str | None = None
-    user_agent: str | None = None
-    device: str | None = None
+    user: Text | None = None
+    session: Text | None = None
+    ip: Text | None = None
+    user_agent: Text | None = None
+    device: Text | None = None
     logged_in: bool | None = None
-    campaign: str | None = None
-    advertiser: str | None = None
-    cost: Annotated[int, Meta(ge=0)] | None = None
-    currency: str | None = None
-    impression: str | None = None
+    campaign: Text | None = None
+    advertiser: Text | None = None
+    cost: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    currency: Text | None = None
+    impression: Text | None = None
     headers: dict[str, str] | None = None
 
 
@@ -48,7 +50,7 @@ def click_type(columns: Iterable[str]) -> type[Click]:
     further = [name for name in columns if name not in Click.__struct_fields__]
     if not further:
         return Click
-    fields = [(name, str | int | float | bool | None, None) for name in further]
+    fields = [(name, Text | int | float | bool | None, None) for name in further]
     return cast("type[Click]", msgspec.defstruct("Click", fields, bases=(Click,), kw_only=True, gc=False))
 
 

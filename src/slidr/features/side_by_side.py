@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from slidr.features.catalogue import AnyFeature
 from slidr.features.clicks import ClickBatch
-from slidr.features.layout import Layout, compile_catalogue
-from slidr.features.store import Folded
+from slidr.features.layout import Block, Layout, compile_catalogue
+from slidr.features.slow import SlowTables
+from slidr.features.store import Folded, Store
 from slidr.settings import duration
 
 _SPANS = ("window", "half_life", "short", "long", "over")
@@ -46,10 +47,15 @@ def _identity(feature: AnyFeature) -> tuple[object, ...]:
     return (type(feature), *(fields | spans).items())
 
 
-class BlockwiseStore(Protocol):
+class BlockwiseStore(Store, Protocol):
     """A store that tells the soundness of every block by itself, as the embedded one and that in Redis do."""
 
     layout: Layout
+    slow: SlowTables | None
+
+    def cold_blocks(self, layout: Layout, now: int) -> tuple[Block, ...]:
+        """Return the blocks of a layout that are missing, or younger than their horizon at a time."""
+        ...
 
     def fold_by_block(self, clicks: ClickBatch) -> Folded:
         """Fold clicks in the order given; soundness is uint8[blocks, n]."""
@@ -63,7 +69,8 @@ class SideBySide:
     those of the union's layout.
 
     >>> from slidr.features.catalogue import Clicks
-    >>> from slidr.features.store import EmbeddedStore
+    >>> from slidr.features.slow import SlowTables
+    from slidr.features.store import EmbeddedStore
     >>> layouts = [compile_catalogue((Clicks("user", window),)) for window in ("1h", "6h")]
     >>> [view.layout.names for view in SideBySide(layouts, EmbeddedStore(side_by_side(layouts)[0])).views]
     [('clicks_user_1h',), ('clicks_user_6h',)]

@@ -36,6 +36,8 @@ class Soundness(IntEnum):
     """The entity's state was dropped at the cap on entities, while it was still of use."""
     STORE_UNAVAILABLE = 3
     """The store did not answer in time; the click was not folded, or it is not known whether it was."""
+    ORIGINAL_UNKNOWN = 4
+    """A repeat, and the store cannot read again what its original read."""
 
 
 class Folded(NamedTuple):
@@ -143,7 +145,7 @@ class EmbeddedStore:
             fresh = ~repeats
             part, doubts = rows[fresh], soundness[:, fresh]
             self._fold(clicks.take(fresh), part, doubts)
-            rows[fresh], soundness[:, fresh] = part, doubts
+            rows[fresh], soundness[:, fresh], soundness[:, repeats] = part, doubts, Soundness.ORIGINAL_UNKNOWN
             if self.beside is not None and clicks.beside is not None:
                 self.beside.follow(clicks.beside.take(fresh), sequences[fresh])
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
@@ -10,25 +11,33 @@ from urllib.parse import unquote
 import msgspec
 
 from slidr.errors import SlidrError
-from slidr.service.batching import OverloadError, answer_of
-from slidr.service.door import Headers, Problem, RefusedError
+from slidr.service.auth import Keys
+from slidr.service.history import Archive, View
+from slidr.service.intake import Headers, Problem, RefusedError
 from slidr.service.lifecycle import Service
+from slidr.service.openapi import openapi_document
+from slidr.service.purchases import PurchaseDesk
+from slidr.service.queue import OverloadError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 DECISIONS = "/v1/decisions"
+PURCHASES = "/v1/purchases"
 _JSON = (b"content-type", b"application/json")
+_NDJSON = (b"content-type", b"application/x-ndjson")
 _PROBLEM = (b"content-type", b"application/problem+json")
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 # A body that was not read leaves the connection of no further use.
 _CLOSE = (b"connection", b"close")
 _RETRY = (b"retry-after", b"1")
 _FURTHER = {413: (_CLOSE,), 415: (_CLOSE,), 429: (_RETRY,), 503: (_RETRY,)}
-_INSIDE = {"click_key", "logged_in", "keys", "row", "threshold"}
-"""What the journal holds of a click and nobody is told: hashes, features, and how near the threshold was."""
-_encode = msgspec.json.Encoder().encode
+_LONGEST = 256  # characters of a click_id
+_VIEWS: dict[bytes, View] = {b"": "auditor", b"view=advertiser": "advertiser", b"view=auditor": "auditor"}
+_VIEWS[b"view=admin"] = "admin"
+_encoder = msgspec.json.Encoder()
+_encode, _encode_lines = _encoder.encode, _encoder.encode_lines
 _log = logging.getLogger("slidr.service")
 
 
@@ -38,12 +47,6 @@ class Response(NamedTuple):
     status: int
     body: bytes
     headers: Headers = (_JSON,)
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """Stands in an array of answers for a click that was not decided."""
-
-    error: Problem
 
 
 class Request:
@@ -84,8 +87,10 @@ class App:
 
     | request | answer |
     |---|---|
-    | POST /v1/decisions | decides one click (an object) or several (an array) |
-    | GET /v1/decisions/{click_id} | what the journal holds of a click |
+    | POST /v1/decisions | decides one click (an object) or several (an array, or a line each) |
+    | GET /v1/decisions/{click_id} | all decisions of a click |
+    | POST /v1/purchases | takes purchases into the journal |
+    | GET /openapi.json | this, for programs |
     | GET /health | 200 while the process lives |
     | GET /ready | 200 while it decides, 503 otherwise |
     | GET /metrics | Prometheus |
@@ -93,17 +98,24 @@ class App:
     Args:
         service: what decides; started and stopped by the caller.
         body_limit: bytes that a request may have.
+        keys: what a request must show; nothing where None.
 
     Attributes:
         routes: all that can be asked for.
     """
 
-    def __init__(self, service: Service, body_limit: int) -> None:
+    def __init__(self, service: Service, body_limit: int, keys: Keys | None = None) -> None:
         self._service = service
         self._body_limit = body_limit
+        self._keys = keys
+        self._desk = PurchaseDesk(service)
+        parts = service.parts
+        self._archive = Archive(parts.journal_path, parts.root / parts.settings.storage.bundles)
         self.routes = (
             Route("POST", DECISIONS, "decide", self._decide),
-            Route("GET", f"{DECISIONS}/{{click_id}}", "read", self._find),
+            Route("GET", f"{DECISIONS}/{{click_id}}", "read", self._history),
+            Route("POST", PURCHASES, "decide", self._report),
+            Route("GET", "/openapi.json", None, self._document),
             Route("GET", "/health", None, self._health),
             Route("GET", "/ready", None, self._ready),
             Route("GET", "/metrics", "read", self._metrics),
@@ -139,6 +151,8 @@ class App:
             if method == "OPTIONS":
                 return Response(204, b"", ((b"allow", allowed.encode()),))
             raise _wrong_method(method, path, allowed)
+        if route.scope is not None and self._keys is not None:
+            self._keys.check(scope["headers"], route.scope)
         return await route.handler(Request(scope, receive, argument))
 
     def _below(self, path: str, raw_path: bytes) -> tuple[dict[str, Route], str]:
@@ -150,8 +164,11 @@ class App:
                 return methods, unquote(raw.removeprefix(prefix)) if raw.startswith(prefix) else path[len(prefix) :]
         raise _refused(404, "unknown path", f"{path} is nothing here; clicks are decided at {DECISIONS}")
 
-    async def _body(self, request: Request) -> bytes:
-        """Read the body of a request, but not one of another type than JSON, nor more of it than is taken."""
+    async def _body(self, request: Request) -> tuple[bytes, bool]:
+        """Read the body of a request, but not one of another type, nor more of it than is taken.
+
+        Returns the body and whether each line of it is an item of its own.
+        """
         kind = b""
         for name, value in request.scope["headers"]:
             if name == b"content-type":
@@ -160,8 +177,9 @@ class App:
                 if not value.isdigit():
                     raise _refused(400, "malformed request", f"content-length is {value.decode('latin-1')!r}")
                 self._refuse_too_large(int(value))
-        if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
-            raise _refused(415, "not JSON", f"content-type is {kind.decode('latin-1')!r}; send application/json")
+            elif name == b"content-encoding" and value.lower() != b"identity":
+                raise _refused(415, "encoded body", f"content-encoding is {value.decode('latin-1')!r}; send it plain")
+        lines = kind != b"application/json" and _lines(kind)
         body: bytes = b""
         while True:
             message = await request.receive()
@@ -170,7 +188,7 @@ class App:
             body = body + message["body"] if body else message["body"]
             self._refuse_too_large(len(body))
             if not message["more_body"]:
-                return body
+                return body, lines
 
     def _refuse_too_large(self, size: int) -> None:
         if size > self._body_limit:
@@ -178,23 +196,36 @@ class App:
             raise _refused(413, "body too large", detail)
 
     async def _decide(self, request: Request) -> Response:
-        admitted, future = self._service.accept(await self._body(request))
+        body, lines = await self._body(request)
+        admitted, future = self._service.accept(body, lines=lines)
         answers = await future
         if admitted.single:
             return Response(200, _encode(answers[0]))
-        if not admitted.faults:
-            return Response(200, _encode(answers))
-        faults, decided = admitted.faults, iter(answers)
-        places = range(len(answers) + len(faults))
-        return Response(200, _encode([Fault(faults[at]) if at in faults else next(decided) for at in places]))
+        told = admitted.in_places(answers)
+        return Response(200, _encode_lines(told), (_NDJSON,)) if lines else Response(200, _encode(told))
 
-    async def _find(self, request: Request) -> Response:
-        click_id = request.argument
-        entry = await self._service.find(click_id)
-        if entry is None:
-            raise _refused(404, "unknown click", f"the journal holds no decision of click {click_id!r}")
-        found = {name: value for name, value in entry._asdict().items() if name not in _INSIDE}
-        return Response(200, _encode({"invalid": answer_of(entry).invalid, **found}))
+    async def _report(self, request: Request) -> Response:
+        body, lines = await self._body(request)
+        admitted, receipts = await self._desk.report(body, lines=lines)
+        if admitted.single:
+            return Response(200, _encode(receipts[0]))
+        told = admitted.in_places(receipts)
+        return Response(200, _encode_lines(told), (_NDJSON,)) if lines else Response(200, _encode(told))
+
+    async def _history(self, request: Request) -> Response:
+        parts, click_id, view = self._service.parts, request.argument, _view(request.scope.get("query_string", b""))
+        if view == "admin" and (self._keys is None or self._keys.check(request.scope["headers"], "admin") is None):
+            detail = "?view=admin is for a key with the scope admin, and this service has no keys; `slidr keys add`"
+            raise _refused(403, "not allowed", detail)
+        entries = await self._service.history(click_id) if len(click_id) <= _LONGEST else []
+        if not entries:
+            raise _refused(404, "unknown click", f"the journal holds no decision of click {click_id[:_LONGEST]!r}")
+        deciding = {bundle.id: bundle for bundle in (parts.bundle, parts.challenger) if bundle is not None}
+        return Response(200, _encode(await asyncio.to_thread(self._archive.history, entries, view, deciding)))
+
+    async def _document(self, _: Request) -> Response:
+        described = openapi_document((route.method, route.path, route.scope) for route in self.routes)
+        return Response(200, _encode(described))
 
     async def _health(self, _: Request) -> Response:
         return Response(200, _encode({"alive": True}))
@@ -209,6 +240,24 @@ class App:
 
 class _DisconnectedError(Exception):
     """Who asked has gone."""
+
+
+def _view(query: bytes) -> View:
+    """Return whose view of a click is asked for; others are refused, lest they show more than was meant."""
+    view = _VIEWS.get(query)
+    if view is None:
+        detail = f"?{query.decode('latin-1')[:_LONGEST]} is not understood; send ?view=advertiser, auditor or admin"
+        raise _refused(400, "unknown query", detail)
+    return view
+
+
+def _lines(kind: bytes) -> bool:
+    """Return whether a content type is lines of JSON; refuses what is neither that nor JSON."""
+    name = kind.partition(b";")[0].strip().lower()
+    if name in {b"application/json", b"application/x-ndjson"}:
+        return name != b"application/json"
+    detail = f"content-type is {kind.decode('latin-1')!r}; send application/json, or application/x-ndjson"
+    raise _refused(415, "neither JSON nor NDJSON", detail)
 
 
 def _refused(status: int, title: str, detail: str) -> RefusedError:

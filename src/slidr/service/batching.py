@@ -1,94 +1,66 @@
 """Batching: whatever is queued when the event loop comes round is decided and journalled as one, and then answered.
 
-Nothing waits for a batch to fill. Decision and journal run on the event loop's own thread, one batch after another, so
-the order of the journal is the order of the fold.
+Nothing waits for a batch to fill. Over the store of this process, decision and journal run on the event loop's own
+thread, one batch after another. Over a shared store the decision is asked for on a thread of its own, since most of it
+is waiting, and the next batch is on its way while this one is journalled. Either way the order of the journal is the
+order of the fold.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
-from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from slidr.clock import SECOND, Clock
-from slidr.decide import Decider, Decisions
-from slidr.errors import JournalError, ServiceError
+from slidr.decide import Decisions
+from slidr.errors import JournalError
 from slidr.features.clicks import Click
+from slidr.features.store import Soundness
 from slidr.journal import Entry, Journal
+from slidr.service.answers import DEADLINE, Answer, Recorder, answer_of, shadows_of
+from slidr.service.live import Live
 from slidr.service.metrics import Metrics
+from slidr.service.queue import Batch, Limits, Queue, Request, UnavailableError
+from slidr.service.unfolded import Unfolded
 from slidr.tables import Verdict
 
-LIVE = "live"
-ORIGINAL_UNKNOWN = "original_unknown"
-"""Reason of a repeat whose original was folded but is not in this journal, such as one of a backfilled log."""
+ORIGINAL_UNKNOWN = (Soundness.ORIGINAL_UNKNOWN.name.lower(),)
+"""Reasons of a repeat whose original was folded but is not in this journal, such as one of a backfilled log."""
+_SOON = 0.001  # seconds: what the event loop's timers tell apart
+_MASK = 2**64 - 1
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(Answer).decode
 _log = logging.getLogger("slidr.service")
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What a request is told of a click; score and threshold stay inside, for they say how far a robot may go.
+class _Decided(NamedTuple):
+    """What became of a batch: the champion's decisions, the challenger's, and what others had decided of repeats."""
 
-    Attributes:
-        click_id: the click.
-        decision_id: identifies the decision; null where the original of a repeat is not in this journal.
-        verdict: what was decided.
-        invalid: whether the click should not be billed for being robotic.
-        reasons: stable codes.
-        slice: slice whose threshold was used.
-        bundle: bundle that decided.
-        sequence: place of the click in the fold.
-    """
-
-    click_id: str
-    decision_id: str | None
-    verdict: str
-    invalid: bool
-    reasons: tuple[str, ...]
-    slice: str
-    bundle: str
-    sequence: int
-
-
-class OverloadError(ServiceError):
-    """The queue is full."""
-
-
-class UnavailableError(ServiceError):
-    """The service cannot decide now."""
-
-
-class _Request:
-    """Clicks of one request and the answers they got so far."""
-
-    __slots__ = ("answers", "clicks", "future", "taken")
-
-    def __init__(self, clicks: list[Click], future: asyncio.Future[list[Answer]]) -> None:
-        self.clicks = clicks
-        self.future = future
-        self.answers: list[Answer] = []
-        self.taken = 0
+    first: Decisions | None
+    second: Decisions | None
+    recalled: dict[int, bytes]
 
 
 class Batcher:
     """Decides queued clicks in batches.
 
     Args:
-        decider: decides; its store has the journal's state.
+        live: what decides; its store has the journal's state. Another may be put in its place at any time.
         journal: takes every decision before it is answered.
+        recorder: makes the journal's entries.
         metrics: counts.
         clock: dates the decisions.
-        limits: clicks that may wait, and clicks decided at once.
-        failed: called once, when a batch could not be decided or journalled: the state in the store is then ahead of
-            the journal, and this batcher refuses everything.
+        limits: what it may take on.
+        failed: called once, when a batch could not be decided or journalled: the state in the store may then be ahead
+            of the journal, and this batcher refuses everything.
 
     Attributes:
-        waiting: clicks in the queue.
         batches: batches decided.
         door_seconds: what parsing the clicks in the queue took; set by who parses.
         fault: what made a batch fail.
@@ -96,26 +68,36 @@ class Batcher:
 
     def __init__(
         self,
-        decider: Decider,
+        live: Live,
         journal: Journal,
+        recorder: Recorder,
         metrics: Metrics,
         clock: Clock,
-        limits: tuple[int, int],
+        limits: Limits,
         failed: Callable[[Batcher], None],
     ) -> None:
-        self.decider = decider
+        self.live = live
         self.journal = journal
-        self.waiting = 0
         self.batches = 0
         self.door_seconds = 0.0
         self.fault: Exception | None = None
+        self._recorder = recorder
+        self._unfolded = Unfolded(journal, clock)
         self._metrics = metrics
         self._clock = clock
-        self._most_waiting, self._most_at_once = limits
+        self._limits = limits
         self._failed = failed
-        self._queue: deque[_Request] = deque()
+        self._queue = Queue(limits)
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
+        self._thread = ThreadPoolExecutor(1, "slidr-decide") if live.shared is not None else None
+        self._flight: Batch | None = None
+        self._watch: asyncio.TimerHandle | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Clicks in the queue."""
+        return self._queue.waiting
 
     def submit(self, clicks: list[Click]) -> asyncio.Future[list[Answer]]:
         """Queue the clicks of a request; the future holds their answers, in their order.
@@ -126,101 +108,205 @@ class Batcher:
         """
         if self.fault is not None:
             raise UnavailableError(str(self.fault))
-        if self.waiting and self.waiting + len(clicks) > self._most_waiting:
-            raise OverloadError(f"{self.waiting} clicks wait, at most {self._most_waiting} may; retry in a moment")
-        request = _Request(clicks, self._loop.create_future())
+        request = Request(clicks, self._loop.create_future(), time.perf_counter())
         if not clicks:
             request.future.set_result([])
             return request.future
-        self._queue.append(request)
-        self.waiting += len(clicks)
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
+        self._queue.add(request)
+        if not self._scheduled and self._flight is None:
+            self._schedule()
+        if self._thread is not None and self._watch is None:
+            self._watch = self._loop.call_later(self._limits.deadline, self._look)
         return request.future
 
-    def drain(self) -> None:
-        """Decide everything that is queued."""
-        while self._queue and self.fault is None:
-            self._flush()
+    async def drain(self) -> None:
+        """Decide everything that is queued, and end the thread that does."""
+        while (self._queue or self._flight is not None) and self.fault is None:
+            if self._thread is None:
+                self._flush()
+            else:
+                await asyncio.sleep(0.001)
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
+        if not self._queue or self._flight is not None or self.fault is not None:
+            return
+        self._expire()
         if not self._queue:
             return
-        requests, clicks = self._take()
-        try:
-            answers = self._decide(clicks)
-        except Exception as fault:  # noqa: BLE001 whatever it was, the state is now ahead of the journal
-            self._fail(fault, requests)
+        batch = self._take()
+        if self._thread is not None:
+            self._flight = batch
+            self._thread.submit(self._decide, batch).add_done_callback(
+                lambda done: self._loop.call_soon_threadsafe(self._land, batch, done)
+            )
             return
-        place = 0
-        for request, count in requests:
-            request.answers += answers[place : place + count]
-            place += count
-            if len(request.answers) == len(request.clicks) and not request.future.done():
-                request.future.set_result(request.answers)
-        if self._queue:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
+        try:
+            decided = self._decide(batch)
+        except Exception as fault:  # noqa: BLE001 whatever it was, the state is now ahead of the journal
+            self._fail(fault, batch)
+            return
+        self._finish(batch, decided)
+        if self._queue and not self._scheduled:
+            self._schedule()
 
-    def _take(self) -> tuple[list[tuple[_Request, int]], list[Click]]:
-        """Take from the queue what is decided next: clicks, and how many of them are whose."""
-        requests: list[tuple[_Request, int]] = []
-        clicks: list[Click] = []
-        while self._queue and (room := self._most_at_once - len(clicks)):
-            request = self._queue[0]
-            part = request.clicks
-            if request.taken or len(part) > room:
-                part = part[request.taken : request.taken + room]
-            request.taken += len(part)
-            requests.append((request, len(part)))
-            clicks += part
-            if request.taken == len(request.clicks):
-                self._queue.popleft()
-        self.waiting -= len(clicks)
-        return requests, clicks
+    def _take(self) -> Batch:
+        requests, clicks = self._queue.take()
+        self._metrics.wait.observe(time.perf_counter() - requests[0][0].since)
+        return Batch(requests, clicks, self.live, self._unfolded.among(clicks))
 
-    def _decide(self, clicks: list[Click]) -> list[Answer]:
+    def _decide(self, batch: Batch) -> _Decided:
+        """Decide a batch; over a shared store this is what its thread does."""
+        clicks = batch.asked
+        if not clicks:
+            return _Decided(None, None, {})
+        first, second = batch.live.decide(clicks)
+        shared = batch.live.shared
+        recalled: dict[int, bytes] = {}
+        if shared is not None:
+            if first.repeats.any():
+                recalled = shared.decided.recall(first.batch.ids[first.repeats].tolist())
+            if not self._queue:
+                shared.decided.flush()
+        return _Decided(first, second, recalled)
+
+    def _finish(self, batch: Batch, decided: _Decided) -> None:
+        """Journal what was decided, and answer it."""
+        now, first = self._clock.now(), decided.first
+        if first is None:
+            self._deliver(batch, [])
+            return
         began = time.perf_counter()
-        now = self._clock.now()
-        decisions = self.decider.decide(clicks)
-        entries = entries_of(decisions, clicks, decided_at=now, journal=self.journal.id)
-        decided = time.perf_counter()
-        if entries:
-            self.journal.append(entries)
-        journalled = time.perf_counter()
+        entries, answers = self._answers(batch, decided, now)
+        shadows = shadows_of(first, decided.second, entries) if decided.second is not None else ()
+        try:
+            if entries:
+                self.journal.append(entries, shadows)
+        except JournalError as fault:
+            self._fail(fault, batch)
+            return
+        self._metrics.journal.observe(time.perf_counter() - began)
+        if batch.live.shared is not None and entries:
+            batch.live.shared.decided.remember({entry.click_key & _MASK: _pack(answer_of(entry)) for entry in entries})
+        self._unfolded.note(entries)
+        self._count(first, entries, now)
+        if decided.second is not None:
+            self._metrics.shadowed(first, decided.second)
+        self._deliver(batch, answers)
+
+    def _answers(self, batch: Batch, decided: _Decided, now: int) -> tuple[list[Entry], list[Answer]]:
+        """Return what is journalled of a batch, and the answers of the clicks that the store was asked for."""
+        first, clicks = decided.first, batch.asked
+        assert first is not None  # noqa: S101 told apart before
+        entries = self._recorder.entries(first, clicks, now)
+        if len(entries) == len(clicks):
+            return entries, [answer_of(entry) for entry in entries]
+        # Repeats get what was decided of their originals: in this batch, before it, or by another process.
+        known = {entry.sequence: entry for entry in entries}
+        sequences, repeats, ids = first.sequences.tolist(), first.repeats.tolist(), first.batch.ids.tolist()
+        fresh = iter(entries)
+        wanted = {sequence for sequence, repeat in zip(sequences, repeats, strict=True) if repeat}
+        known |= self.journal.find(wanted - known.keys())
+        answers: list[Answer] = []
+        adopted: list[Entry] = []
+        for place, sequence in enumerate(sequences):
+            if not repeats[place]:
+                answers.append(answer_of(next(fresh)))
+            elif (entry := known.get(sequence)) is not None:
+                answers.append(answer_of(entry))
+            elif (recalled := decided.recalled.get(ids[place])) is not None:
+                answers.append(_unpack(recalled))
+            elif first.reasons[place] == ORIGINAL_UNKNOWN or batch.live.shared is None:
+                answers.append(_unknown(first, place))
+            else:
+                # Folded by a process that ended before it had journalled: read again, and decided here.
+                (entry,) = self._recorder.entries(first, clicks, now, [place])
+                adopted.append(entry)
+                known[sequence] = entry
+                answers.append(answer_of(entry))
+        self._metrics.repeats.inc(sum(repeats) - len(adopted))
+        return [*entries, *adopted], answers
+
+    def _deliver(self, batch: Batch, answers: list[Answer]) -> None:
+        if batch.late:
+            return
+        if batch.known:
+            others = iter(answers)
+            answers = [
+                answer_of(batch.known[place]) if place in batch.known else next(others)
+                for place in range(len(batch.clicks))
+            ]
+        start = 0
+        for request, count in batch.requests:
+            request.answer(answers[start : start + count])
+            start += count
+
+    def _count(self, first: Decisions, entries: list[Entry], now: int) -> None:
         metrics = self._metrics
         metrics.door.observe(self.door_seconds)
         self.door_seconds = 0.0
-        metrics.decide.observe(decided - began)
-        metrics.journal.observe(journalled - decided)
-        metrics.batch.observe(len(clicks))
+        metrics.rules.observe(first.seconds[0])
+        metrics.fold.observe(first.seconds[1])
+        metrics.score.observe(first.seconds[2])
+        metrics.batch.observe(len(first.click_ids))
         self.batches += 1
         if entries:
             metrics.lag.set((now - entries[-1].time) / SECOND)
-        if len(entries) == len(clicks):
-            metrics.decided(zip(decisions.verdicts, decisions.slices, decisions.reasons, strict=True))
-            return [answer_of(entry) for entry in entries]
-        return self._with_repeats(decisions, entries)
+            metrics.journalled(entries)
 
-    def _with_repeats(self, decisions: Decisions, entries: list[Entry]) -> list[Answer]:
-        """Answer repeats with what was decided of their originals, in this batch or before it."""
-        known = {entry.sequence: entry for entry in entries}
-        sequences = decisions.sequences.tolist()
-        known |= self.journal.find({sequence for sequence in sequences if sequence not in known})
-        repeats = decisions.repeats.tolist()
-        fresh = [place for place, repeat in enumerate(repeats) if not repeat]
-        self._metrics.repeats.inc(len(repeats) - len(fresh))
-        self._metrics.decided(
-            (decisions.verdicts[place], decisions.slices[place], decisions.reasons[place]) for place in fresh
-        )
-        return [
-            answer_of(known[sequence]) if sequence in known else _unknown(decisions, place)
-            for place, sequence in enumerate(sequences)
-        ]
+    def _land(self, batch: Batch, done: Future[_Decided]) -> None:
+        """Take what the thread decided: the next batch is on its way before this one is journalled."""
+        self._flight = None
+        if self.fault is not None:
+            return
+        fault = done.exception()
+        if fault is not None:
+            self._fail(fault if isinstance(fault, Exception) else RuntimeError(fault), batch)
+            return
+        self._flush()
+        if batch.late:
+            # Answered already, as not measured: that is what holds, and replay settles it.
+            return
+        self._finish(batch, done.result())
 
-    def _fail(self, fault: Exception, requests: list[tuple[_Request, int]]) -> None:
+    def _look(self) -> None:
+        """Answer what the thread has not decided in time, and what waits behind it."""
+        self._watch = None
+        flight, oldest = self._flight, time.perf_counter() - self._limits.deadline
+        if self.fault is None and flight is not None and not flight.late and flight.since <= oldest:
+            self._give_up(flight)
+        if self.fault is None:
+            self._expire()
+        waiting = [self._queue.since] if self._queue else []
+        if self._flight is not None and not self._flight.late:
+            waiting.append(self._flight.since)
+        if waiting:
+            self._watch = self._loop.call_later(max(min(waiting) - oldest, _SOON), self._look)
+
+    def _expire(self) -> None:
+        """Answer requests that have waited too long; one that is begun is finished."""
+        while self._queue.overdue() and self.fault is None:
+            self._give_up(self._take())
+
+    def _give_up(self, batch: Batch) -> None:
+        """Answer a batch as not measured; replay settles it."""
+        if batch.asked:
+            decided = _Decided(batch.live.champion.unmeasured(batch.asked, DEADLINE), None, {})
+            self._metrics.deadline_missed.inc(len(batch.asked))
+            self._finish(batch, decided)
+        else:
+            self._deliver(batch, [])
+        batch.late = True
+
+    def _fail(self, fault: Exception, batch: Batch) -> None:
         self.fault = fault
         if isinstance(fault, JournalError):
             self._metrics.journal_errors.inc()
@@ -228,92 +314,23 @@ class Batcher:
         else:
             _log.error("nothing is decided until the state is restored: a batch failed", exc_info=fault)
         refused = UnavailableError(f"not decided: {fault}")
-        for request in (*(request for request, _ in requests), *self._queue):
+        begun = [batch, self._flight] if self._flight is not None else [batch]
+        for request in (*(request for one in begun for request, _ in one.requests), *self._queue.clear()):
             if not request.future.done():
                 request.future.set_exception(refused)
-        self._queue.clear()
-        self.waiting = 0
         self._failed(self)
 
 
-def entries_of(decisions: Decisions, clicks: list[Click], *, decided_at: int, journal: str) -> list[Entry]:
-    """Return what the journal takes of a batch: every decision but those of repeats.
-
-    Args:
-        decisions: of the clicks.
-        clicks: as they were decided.
-        decided_at: microseconds UTC.
-        journal: the journal's id, with which the decisions' ids begin.
-    """
-    batch, rows = decisions.batch, decisions.rows
-    repeats = decisions.repeats.tolist()
-    matrix = batch.keys
-    if batch.beside is not None:
-        matrix = np.concatenate([matrix, batch.beside.keys, batch.beside.ids[None]])
-    keys = np.ascontiguousarray(matrix.T, "<u8").tobytes()
-    values = np.ascontiguousarray(rows, "<f4").tobytes()
-    key_bytes, row_bytes = 8 * len(matrix), 4 * rows.shape[1]
-    sequences, times = decisions.sequences.tolist(), batch.times.tolist()
-    ids, logged_in = batch.ids.view(np.int64).tolist(), batch.logged_in.tolist()
-    scores, thresholds = _nullable(decisions.scores), _nullable(decisions.thresholds)
-    return [
-        Entry(
-            sequences[at],
-            f"{journal}-{sequences[at]:x}",
-            click.click_id,
-            times[at],
-            decided_at,
-            decisions.verdicts[at].value,
-            decisions.reasons[at],
-            decisions.lists[at],
-            scores[at],
-            thresholds[at],
-            decisions.slices[at],
-            decisions.bundle,
-            LIVE,
-            ids[at],
-            logged_in[at],
-            keys[at * key_bytes : (at + 1) * key_bytes],
-            values[at * row_bytes : (at + 1) * row_bytes],
-            click.campaign,
-            click.advertiser,
-            click.cost,
-            click.currency,
-        )
-        for at, click in enumerate(clicks)
-        if not repeats[at]
-    ]
-
-
-def _nullable(values: NDArray[np.float32]) -> list[float | None]:
-    return [None if math.isnan(value) else value for value in values.tolist()]
-
-
-def answer_of(entry: Entry) -> Answer:
-    """Return what a request is told of a journalled decision."""
-    return Answer(
-        entry.click_id,
-        entry.decision_id,
-        entry.verdict,
-        entry.verdict in _INVALID,
-        entry.reasons,
-        entry.slice,
-        entry.bundle,
-        entry.sequence,
-    )
-
-
 def _unknown(decisions: Decisions, place: int) -> Answer:
+    """Return the answer for a repeat whose original is not known."""
     return Answer(
         decisions.click_ids[place],
         None,
         Verdict.UNMEASURABLE.value,
-        False,
-        (ORIGINAL_UNKNOWN,),
-        decisions.slices[place],
-        decisions.bundle,
-        int(decisions.sequences[place]),
+        invalid=False,
+        reasons=ORIGINAL_UNKNOWN,
+        slice=decisions.slices[place],
+        bundle=decisions.bundle,
+        sequence=int(decisions.sequences[place]),
+        enforced=True,
     )
-
-
-_INVALID = frozenset((Verdict.INVALID_GENERAL.value, Verdict.INVALID_SOPHISTICATED.value))

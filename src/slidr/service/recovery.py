@@ -82,6 +82,18 @@ def recover(
     return recovery.fold_journal()
 
 
+def catch_up(store: EmbeddedStore, journal: Journal, snapshot: Path, *, fingerprint: str) -> int:
+    """Fold what a journal holds behind the clicks that a store has folded, and return how many clicks that were.
+
+    Raises:
+        JournalError: the journal cannot be read.
+        ServiceError: store and journal do not belong together.
+    """
+    recovery = _Recovery(store, Journals([journal]), snapshot, fingerprint, rotated=False)
+    recovery.held = recovery.stand = store.sequence
+    return recovery.fold_journal()
+
+
 def recover_shared(
     store: EmbeddedStore, journals: Journals, snapshot: Path, *, fingerprint: str, seed: Path | None = None
 ) -> Recovered:
@@ -114,13 +126,13 @@ class _Kind(NamedTuple):
     """What entries have in common that are folded as one.
 
     Attributes:
-        bundle: the bundle that decided them.
+        context: what decided them.
         hashed: which part of their keys is of the secret key: 0 the first, 1 the second, None neither.
         size: bytes of their keys.
         tail: whether they come after the snapshot.
     """
 
-    bundle: str
+    context: str
     hashed: int | None
     size: int
     tail: bool
@@ -174,7 +186,7 @@ class _Recovery:
         else:
             fingerprints = secrets[epoch][1]
             hashed = fingerprints.index(self.fingerprint) if self.fingerprint in fingerprints else None
-        return _Kind(entry.bundle, hashed, len(entry.keys), entry.sequence >= self.held)
+        return _Kind(entry.context, hashed, len(entry.keys), entry.sequence >= self.held)
 
     def _fold(self, kind: _Kind, entries: list[Entry]) -> int:
         store = self.store
@@ -232,7 +244,7 @@ class _Recovery:
         known: dict[Entity, int] = {}
         numbers = ids.view(np.uint64)
         if kind.hashed is not None:
-            names = self.journals.bundle(kind.bundle).keys
+            names = self.journals.context(kind.context).keys
             matrix = _matrix(entries, kind.size // 8)
             known = {entity: row + kind.hashed * len(names) for row, entity in enumerate(names)}
             if kind.hashed:

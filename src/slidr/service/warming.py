@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from slidr.bundle import Bundle
-from slidr.decide import Decider
+from slidr.decide import union_layout
 from slidr.features.clicks import ClickBatch
-from slidr.features.keys import Pseudonymiser
-from slidr.features.layout import Layout, compile_catalogue
+from slidr.features.layout import Layout
 from slidr.features.store import EmbeddedStore
-from slidr.rules import ListRule
+from slidr.service.opening import Parts, open_live
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _CLICKS = 4096  # more than a fresh store has room for, so that growth is compiled too
 
 
-def warm_up(bundle: Bundle, pseudonymiser: Pseudonymiser, rules: Sequence[ListRule], most_at_once: int) -> None:
-    """Decide made-up clicks with a decider of its own: alone, in twos and in full batches, repeats among them."""
-    layout = compile_catalogue(bundle.catalogue)
+def warm_up(parts: Parts) -> None:
+    """Decide made-up clicks over a store of its own: alone, in twos and in full batches, repeats among them."""
+    layout, pseudonymiser = union_layout(parts.bundles, parts.rules), parts.pseudonymiser
     store = EmbeddedStore(layout)
     store.fold(_strangers(layout))
     for block in store.blocks:
         block.evict(2**62)
     if pseudonymiser.beside is not None:
         store.accompany(EmbeddedStore(layout))
-    decider = Decider(bundle, store, pseudonymiser, rules)
-    for size in (1, 2, most_at_once, 1):
-        decider.decide(
+    live = open_live(parts, pseudonymiser, lambda _layout: store)
+    for size in (1, 2, parts.settings.service.batch, 1):
+        live.decide(
             [
-                decider.click(
+                live.click(
                     click_id=f"warm-up {place}",
                     time=_START + timedelta(seconds=place),
                     user=f"user {place % 7}",

@@ -6,6 +6,7 @@ generated from these declarations. Settings are frozen once read.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
@@ -55,6 +56,7 @@ __all__ = [
     "read_settings",
 ]
 
+_PASSWORD = re.compile(r"://[^\s'\"/]*@")
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 
 
@@ -175,7 +177,7 @@ def _located(message: str, document: dict[str, Any]) -> str:
     for key in keys:
         if isinstance(value, dict):
             value = value.get(key)
-    return f"{'.'.join(keys).replace('.[', '[')} = {value!r}: {reason}"
+    return f"{'.'.join(keys).replace('.[', '[')} = {_PASSWORD.sub('://***@', repr(value))}: {reason}"
 
 
 def _check(settings: Settings, name: str) -> None:

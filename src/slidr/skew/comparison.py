@@ -47,8 +47,8 @@ def compare(
     recent = RecentClicks()
     read = Journals(journals)
     for entries in _merged(read):
-        for (bundle, _), group in groupby(entries, lambda entry: (entry.bundle, len(entry.keys))):
-            part, names = list(group), read.bundle(bundle)
+        for (context, _), group in groupby(entries, lambda entry: (entry.context, len(entry.keys))):
+            part, names = list(group), read.context(context)
             wanted, ids = _within(part, span), pseudonymiser.texts([entry.click_id for entry in part])
             ours = keys_of(part).view(np.uint64) == ids
             known, expected = reference.rows(part, wanted, ids, names)

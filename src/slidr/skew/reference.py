@@ -16,7 +16,7 @@ from slidr.errors import FeatureError
 from slidr.features.clicks import ClickBatch
 from slidr.features.layout import Layout
 from slidr.features.store import EmbeddedStore
-from slidr.journal import BundleNames, Entry
+from slidr.journal import Context, Entry
 from slidr.lake.delta import Lake
 from slidr.tables import FEATURES
 
@@ -34,7 +34,7 @@ class Reference(Protocol):
     names: tuple[str, ...]
 
     def rows(
-        self, entries: Sequence[Entry], wanted: NDArray[np.bool_], ids: NDArray[np.uint64], names: BundleNames
+        self, entries: Sequence[Entry], wanted: NDArray[np.bool_], ids: NDArray[np.uint64], names: Context
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """Return which entries it knows, bool[n], and their rows, float32[n, features]; NaN where it has no value.
 
@@ -75,7 +75,7 @@ class LakeReference:
         self._found = 0
 
     def rows(
-        self, entries: Sequence[Entry], wanted: NDArray[np.bool_], ids: NDArray[np.uint64], names: BundleNames
+        self, entries: Sequence[Entry], wanted: NDArray[np.bool_], ids: NDArray[np.uint64], names: Context
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """Look the wanted entries up, a stretch of time at once."""
         del ids, names
@@ -151,7 +151,7 @@ class JournalReference:
             )
 
     def rows(
-        self, entries: Sequence[Entry], wanted: NDArray[np.bool_], ids: NDArray[np.uint64], names: BundleNames
+        self, entries: Sequence[Entry], wanted: NDArray[np.bool_], ids: NDArray[np.uint64], names: Context
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """Fold every entry that was folded, wanted or not; slow features, which are not folded, have no value."""
         del wanted
@@ -177,7 +177,7 @@ def times_of(entries: Sequence[Entry]) -> NDArray[np.int64]:
 
 
 def _batch(
-    entries: Sequence[Entry], ids: NDArray[np.uint64], layout: Layout, names: BundleNames
+    entries: Sequence[Entry], ids: NDArray[np.uint64], layout: Layout, names: Context
 ) -> tuple[ClickBatch, NDArray[np.bool_]]:
     """Return journalled clicks as the fold takes them, and which were folded and have keys of this secret key.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from slidr.errors import FeatureError, JournalError
 from slidr.features.store import TERM, Soundness
-from slidr.journal import BundleNames, Entry
+from slidr.journal import Context, Entry
 
 _UNSOUND = frozenset(soundness.name.lower() for soundness in Soundness if soundness)
 
@@ -138,7 +138,7 @@ class Tally:
         self._comparable = fresh & sound & ours
 
     def add(
-        self, entries: Sequence[Entry], known: NDArray[np.bool_], expected: NDArray[np.float32], names: BundleNames
+        self, entries: Sequence[Entry], known: NDArray[np.bool_], expected: NDArray[np.float32], names: Context
     ) -> None:
         """Add the differences of the comparable entries of a group."""
         self._only += int(np.count_nonzero(self._comparable & ~known))

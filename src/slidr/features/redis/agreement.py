@@ -6,9 +6,14 @@ none, one that was seeded again has another, and neither can give a row that loo
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from slidr.errors import StoreError
+
+NEVER = 2**62
+"""The time since which clicks were added to a block that some process leaves out."""
 
 
 class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,7 +26,7 @@ class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         partitions: how many partitions the entities are spread over.
         secret: fingerprint of the secret key that hashed the entities; empty where nobody said.
         blocks: since when every click was added to a block, by its key: microseconds of the clicks' time, 0
-            where it was so from the beginning.
+            where it was so from the beginning, NEVER where some process does not add to it.
     """
 
     epoch: str
@@ -47,3 +52,25 @@ def read_agreement(held: bytes) -> Agreement:
         raise StoreError(
             f"what redis holds was not written by this version of slidr ({fault}); run `slidr seed`"
         ) from None
+
+
+def agreed_blocks(held: dict[str, int], own: Collection[str], joining: Collection[str], newest: int) -> dict[str, int]:
+    """Return the blocks to be agreed on.
+
+    A block that this process does not add to falls behind, and must not be read by any that does. One that it begins
+    to add to now, since nobody did or it did not so far, starts now.
+
+    >>> agreed_blocks({"a": 0, "b": 5}, ["a"], [], 9) == {"a": 0, "b": NEVER}
+    True
+    >>> agreed_blocks({"a": 0, "b": NEVER}, ["a", "b"], ["b"], 9)
+    {'a': 0, 'b': 9}
+
+    Args:
+        held: what is agreed on so far.
+        own: keys of the blocks that this process adds to.
+        joining: those of them that it did not add to until now.
+        newest: the newest time of its clicks, microseconds.
+    """
+    start = max(newest, 1)
+    mine = {key: start if key in joining else held.get(key, start) for key in own}
+    return {key: NEVER for key in held if key not in mine} | mine

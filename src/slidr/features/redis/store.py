@@ -10,7 +10,7 @@ that of their sequences.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from slidr.errors import StoreError
 from slidr.features.clicks import ClickBatch
 from slidr.features.fold import fold_click
-from slidr.features.layout import HORIZON, Layout
-from slidr.features.redis.agreement import Agreement, read_agreement
+from slidr.features.layout import HORIZON, Block, Layout
+from slidr.features.redis.agreement import NEVER, Agreement, agreed_blocks, read_agreement
 from slidr.features.redis.call import Call, Terms, agree, agreement_key, digest, function, without_twins
+from slidr.features.redis.decided import Decided
 from slidr.features.redis.nodes import Command, Identity, Nodes
 from slidr.features.redis.values import Reader
 from slidr.features.slow import SlowTables, fill_slow
@@ -44,8 +45,10 @@ class RedisStore:
         timeout: seconds that an answer may take; the row of a click whose answer does not come is not sound.
         secret: fingerprint of the secret key that hashes the clicks; a state of another key is not used.
         slow: where the slow features are looked up; where None, they are not known.
+        joining: keys of blocks that this process has not added to so far, while others may have: they start now.
 
     Attributes:
+        decided: what was decided of each click_id, within an hour.
         failovers: how often a replica took over while this process was at work.
         fault: why the last clicks were not folded; empty once they are again.
 
@@ -62,15 +65,18 @@ class RedisStore:
         timeout: float = 0.05,
         secret: str = "",
         slow: SlowTables | None = None,
+        joining: Collection[str] = (),
     ) -> None:
         self.layout = layout
         self.partitions = partitions
         self._secret = secret
+        self._joining = frozenset(joining)
         self.slow = slow
         self.failovers = 0
         self.fault = ""
         self.nodes = Nodes(urls, partitions, timeout)
         self.nodes.connect()
+        self.decided = Decided(self.nodes, partitions)
         self._reader = Reader(layout)
         self._warm = np.zeros(len(layout.blocks), np.int64)
         # At least two horizons, as event time and the server's may differ; every touch begins it anew.
@@ -104,9 +110,23 @@ class RedisStore:
         layout = self.layout
         fold_click(layout.clock, layout.missing, clicks.times, clicks.logged_in, clicks.keys, folded.rows)
         fill_slow(self.slow, layout, clicks, folded.rows)
-        folded.rows[folded.repeats & folded.soundness.any(axis=0)] = 0
-        folded.soundness[:, folded.repeats] = Soundness.SOUND
+        unread = folded.repeats & folded.soundness.any(axis=0)
+        folded.rows[unread], folded.soundness[:, unread] = 0, Soundness.ORIGINAL_UNKNOWN
         return folded
+
+    def settle(self, now: int) -> bool:
+        """Agree with those who share the store; False where its state is lost or was never there.
+
+        Raises:
+            StoreError: a server cannot be used.
+        """
+        return self._agree(now)
+
+    def cold_blocks(self, layout: Layout, now: int) -> tuple[Block, ...]:
+        """Return the blocks of a layout that are missing, or younger than their horizon at a time."""
+        warm = {block.key: since for block, since in zip(self.layout.blocks, self._warm.tolist(), strict=True)}
+        agreed = all(agreement is not None for agreement in self._agreed)
+        return tuple(block for block in layout.blocks if not agreed or now < warm.get(block.key, now + 1))
 
     def close(self) -> None:
         """Close the connections."""
@@ -117,7 +137,7 @@ class RedisStore:
         call = self._call(clicks if len(places) == len(clicks) else clicks.take(places))
         for _ in range(_ATTEMPTS):
             try:
-                if not self._agree(call):
+                if not self._agree(_newest(call)):
                     folded.soundness[:, places] = Soundness.STATE_COLD
                     return
                 if call.epoch != self._epoch:
@@ -193,7 +213,7 @@ class RedisStore:
         call = self._call(clicks.take(places)).resumed(sequences, repeats=repeats)
         for _ in range(_ATTEMPTS):
             try:
-                if not self._agree(call) or call.epoch != self._epoch:
+                if not self._agree(_newest(call)) or call.epoch != self._epoch:
                     break
                 self._add(call)
                 break
@@ -268,15 +288,18 @@ class RedisStore:
     def _run(self, commands: dict[int, Command]) -> dict[int, list[Any] | StoreError]:
         """Send one command to each partition, behind the records that it should put back."""
         sent = {}
+        remembered = self.decided.commands()
         for partition, command in commands.items():
             heavy = self._heavy[partition]
             names = list(heavy)[:_MOST_REPLACED]
             parts = [part for name in names for part in heavy.pop(name)]
             about = [self._expected[partition], self._expiry, *parts]
             replace = [function("replace", [agreement_key(partition), *names], about)] if names else []
-            sent[partition] = [*replace, command]
+            sent[partition] = [*remembered.pop(partition, ()), *replace, command]
         answers: dict[int, list[Any] | StoreError] = {}
-        for partition, answer in self.nodes.run(sent).items():
+        ran = self.nodes.run(sent | remembered)
+        for partition in commands:
+            answer = ran[partition]
             if not isinstance(answer, StoreError) and answer[-1][0] == b"agreement":
                 self._settled[partition] = False
                 answers[partition] = StoreError(f"partition {partition} of redis holds another state than before")
@@ -319,7 +342,7 @@ class RedisStore:
             home = int(call.entities.homes[entity])
             self._heavy[home][call.names[entity]] = (len(value), digest(value), packed)
 
-    def _agree(self, call: Call) -> bool:
+    def _agree(self, newest: int) -> bool:
         """Make sure of the agreement on every partition; False where the state of any is lost or was never there.
 
         Raises:
@@ -328,7 +351,6 @@ class RedisStore:
         self.nodes.connect()
         if all(self._settled) and self._generation == self.nodes.generation:
             return True
-        newest = int(call.batch.times.max(initial=0))
         for partition in range(self.partitions):
             identity = self.nodes.identity(partition)
             if not self._settled[partition] or self._served[partition] != identity:
@@ -374,9 +396,8 @@ class RedisStore:
         """Return the time of the clicks from which each block is as old as its horizon; 0 where it always was."""
         agreed = [one.blocks for one in self._agreed if one is not None]
         since = [max((blocks[block.key] for blocks in agreed), default=0) for block in self.layout.blocks]
-        return np.array(
-            [s and s + block.layout[HORIZON] for s, block in zip(since, self.layout.blocks, strict=True)], np.int64
-        )
+        horizons = [int(block.layout[HORIZON]) for block in self.layout.blocks]
+        return np.array([s and s + horizon for s, horizon in zip(since, horizons, strict=True)], np.int64)
 
     def _whole_answer(self, partition: int, command: Command) -> Any:
         answer = self.nodes.run({partition: [command]})[partition]
@@ -395,6 +416,12 @@ class RedisStore:
             # A replica: it has all that its master sent, which is all but the last moments.
             run = identity.run
             self.failovers += 1
-        # A block that this process does not add to falls behind; one that nobody added to starts now.
-        blocks = {block.key: held.blocks.get(block.key, max(newest, 1)) for block in self.layout.blocks}
+        own = [block.key for block in self.layout.blocks]
+        # What nobody could read may have been left out by a process that is gone: whoever starts, starts it anew.
+        joining = () if before is not None else {*self._joining, *(k for k in own if held.blocks.get(k) == NEVER)}
+        blocks = agreed_blocks(held.blocks, own, joining, newest)
         return Agreement(held.epoch, run, held.partitions, held.secret, blocks)
+
+
+def _newest(call: Call) -> int:
+    return int(call.batch.times.max(initial=0))

@@ -1,0 +1,210 @@
+"""Opening: a journal, and over the state that belongs to it what decides; and another one later, without a pause."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from slidr.bundle import Bundle
+from slidr.clock import Clock
+from slidr.decide import deciders, union_layout
+from slidr.errors import ServiceError
+from slidr.features.keys import KeyRing, Pseudonymiser
+from slidr.features.layout import Layout, compile_catalogue
+from slidr.features.side_by_side import BlockwiseStore
+from slidr.features.slow import SlowTables
+from slidr.features.store import EmbeddedStore
+from slidr.journal import Journal
+from slidr.rules import ListRule
+from slidr.service.batching import Batcher
+from slidr.service.live import Live, SharedStore, live_of
+from slidr.service.recovery import catch_up
+from slidr.service.state_files import StateFiles
+from slidr.settings import Settings, duration
+
+_FEW = 100  # entries that are folded between two batches, in a few milliseconds
+_LAPS = 20  # times that the tail is folded before it is short enough, or the service too busy for this way
+_log = logging.getLogger("slidr.service")
+
+
+class Parts(NamedTuple):
+    """What a service is made of.
+
+    Attributes:
+        settings: `service`, `store`, `storage`, `features` and `clicks` are read.
+        bundle: the champion, which decides.
+        pseudonymiser: hashes identifiers with the key that the bundle was made with.
+        rules: list rules.
+        root: where the relative paths of the settings start.
+        ring: the secret keys that the pseudonymiser's is one of; None where keys do not rotate.
+        challenger: decides beside the champion without being listened to; None where there is none.
+        cold: whether the champion may decide while its state is younger than its longest window.
+        follow: whether the service takes over what the registry names next.
+    """
+
+    settings: Settings
+    bundle: Bundle
+    pseudonymiser: Pseudonymiser
+    rules: Sequence[ListRule] = ()
+    root: Path = Path()
+    ring: KeyRing | None = None
+    challenger: Bundle | None = None
+    cold: bool = False
+    follow: bool = False
+
+    @property
+    def bundles(self) -> tuple[Bundle, ...]:
+        """The champion, and the challenger where there is one."""
+        return (self.bundle,) if self.challenger is None else (self.bundle, self.challenger)
+
+    @property
+    def journal_path(self) -> Path:
+        """The SQLite file of the journal."""
+        return self.root / self.settings.storage.journal
+
+    @property
+    def snapshot_path(self) -> Path:
+        """The file of the state's snapshot."""
+        return self.root / self.settings.storage.state
+
+
+class Opened(NamedTuple):
+    """What was opened.
+
+    Attributes:
+        live: what decides.
+        journal: takes the decisions.
+        folded: clicks of the journal that the snapshot did not hold.
+        keys_change: when other secret keys begin to hash, microseconds; None where none will.
+    """
+
+    live: Live
+    journal: Journal
+    folded: int
+    keys_change: int | None
+
+
+def open_all(parts: Parts, files: StateFiles, clock: Clock) -> Opened:
+    """Open the journal and bring a new store to where it ends; a shared store is where it is.
+
+    Raises:
+        SlidrError: journal, snapshot, bundle or the shared store cannot be used.
+    """
+    journal = Journal(parts.journal_path, durability=parts.settings.service.durability)
+    try:
+        horizon = max(compile_catalogue(bundle.catalogue).horizon for bundle in parts.bundles)
+        now = clock.now()
+        keys_change = parts.ring.changes(now, horizon) if parts.ring else None
+        pseudonymiser, folded = parts.pseudonymiser, 0
+        if parts.settings.store.redis:
+            live = open_live(parts, pseudonymiser, lambda layout: _shared(parts, layout, pseudonymiser))
+        else:
+            files.adopt_seed(journal)
+            pseudonymiser = files.hashing(now, horizon) or pseudonymiser
+            live = open_live(parts, pseudonymiser, lambda layout: _embedded(parts, layout, pseudonymiser))
+        for context in live.contexts:
+            journal.declare(context)
+        if isinstance(live.store, EmbeddedStore):
+            folded = files.recover(live.store, journal, pseudonymiser)
+    except BaseException:
+        journal.close()
+        raise
+    return Opened(live, journal, folded, keys_change)
+
+
+def open_live(parts: Parts, pseudonymiser: Pseudonymiser, open_store: Callable[[Layout], BlockwiseStore]) -> Live:
+    """Return what decides with the bundles of the parts, over the store that is opened for them."""
+    opened: list[BlockwiseStore] = []
+
+    def opening(layout: Layout) -> BlockwiseStore:
+        opened.append(open_store(layout))
+        return opened[0]
+
+    found = deciders(parts.bundles, opening, pseudonymiser, parts.rules, device=parts.settings.service.device)
+    return live_of(found, opened[0])
+
+
+def fits(parts: Parts, live: Live) -> bool:
+    """Return whether the store of what decides is that of the bundles of the parts too."""
+    return union_layout(parts.bundles, parts.rules).catalogue == live.store.layout.catalogue
+
+
+def reopen(parts: Parts, live: Live, files: StateFiles, clock: Clock) -> Live:
+    """Return what decides with the bundles of the parts: over the same store, or over one of its own.
+
+    A store of this process begins with the snapshot and what was journalled since; `close_in` then brings it to where
+    the other one stands.
+
+    Raises:
+        SlidrError: the bundles cannot be used together, the state cannot be read, or the champion's is cold.
+    """
+    pseudonymiser, held = live.champion.pseudonymiser, live.store
+    if fits(parts, live):
+        reopened = open_live(parts, pseudonymiser, lambda _layout: held)
+    elif live.shared is not None:
+        layout, added = union_layout(parts.bundles, parts.rules), {block.key for block in held.layout.blocks}
+        joining = [block.key for block in layout.blocks if block.key not in added]
+        shared = _shared(parts, layout, pseudonymiser, joining)
+        shared.settle(clock.now())
+        reopened = open_live(parts, pseudonymiser, lambda _layout: shared)
+    else:
+        if pseudonymiser.beside is not None:
+            raise ServiceError("another catalogue is not taken up while secret keys rotate; it is, once they have")
+        store = _embedded(parts, union_layout(parts.bundles, parts.rules), pseudonymiser)
+        reopened = open_live(parts, pseudonymiser, lambda _layout: store)
+        with Journal(parts.journal_path, write=False) as journal:
+            files.recover(store, journal, pseudonymiser)
+    now = held.newest if isinstance(held, EmbeddedStore) else clock.now()
+    cold = reopened.store.cold_blocks(reopened.champion.layout, now)
+    if cold and not parts.cold and parts.bundle.id != live.champion.bundle.id:
+        names = ", ".join("+".join(block.entity) for block in cold)
+        raise ServiceError(
+            f"the state of {names} is younger than its longest window, so bundle {parts.bundle.id} could not measure"
+            " clicks: make it the challenger until the state is as old, or promote it with --cold"
+        )
+    return reopened
+
+
+def close_in(parts: Parts, store: EmbeddedStore, batcher: Batcher) -> None:
+    """Fold what is journalled meanwhile into a store, until few entries are left.
+
+    Raises:
+        ServiceError: clicks come faster than they are folded.
+    """
+    secret = batcher.live.champion.pseudonymiser.fingerprint
+    for _ in range(_LAPS):
+        if batcher.journal.last_sequence - store.sequence <= _FEW:
+            return
+        with Journal(parts.journal_path, write=False) as journal:
+            catch_up(store, journal, parts.snapshot_path, fingerprint=secret)
+    raise ServiceError("clicks come faster than the state of another catalogue can follow; it is tried again later")
+
+
+def _embedded(parts: Parts, layout: Layout, pseudonymiser: Pseudonymiser) -> EmbeddedStore:
+    settings = parts.settings
+    slow = _slow(parts, layout, pseudonymiser)
+    return EmbeddedStore(layout, settings.service.entities, most=settings.features.most_entities, slow=slow)
+
+
+def _shared(parts: Parts, layout: Layout, pseudonymiser: Pseudonymiser, joining: Collection[str] = ()) -> SharedStore:
+    # By name, since who serves from memory needs no client of Redis.
+    module = importlib.import_module("slidr.features.redis.store")
+    store = parts.settings.store
+    opened: SharedStore = module.RedisStore(
+        layout,
+        store.redis,
+        partitions=store.partitions,
+        timeout=store.timeout_ms / 1000,
+        secret=pseudonymiser.fingerprint,
+        slow=_slow(parts, layout, pseudonymiser),
+        joining=joining,
+    )
+    return opened
+
+
+def _slow(parts: Parts, layout: Layout, pseudonymiser: Pseudonymiser) -> SlowTables | None:
+    age = duration(parts.settings.features.slow_age)
+    return SlowTables(parts.root / parts.settings.storage.slow, age, pseudonymiser.fingerprint) if layout.slow else None
