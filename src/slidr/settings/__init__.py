@@ -56,7 +56,7 @@ __all__ = [
     "read_settings",
 ]
 
-_PASSWORD = re.compile(r"://[^\s'\"/]*@")
+_PASSWORD = re.compile(r"://[^\s'\"]*@")
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 
 
