@@ -6,18 +6,20 @@ as deciding some hundreds (docs/reasons.md has the figures), which the hot path 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from slidr.bundle import Bundle
 from slidr.errors import BundleError
+from slidr.features.catalogue import Clicks, Velocity
 from slidr.features.layout import HORIZON, compile_catalogue
 from slidr.journal.records import Context, Entry
 from slidr.metrics import Float32s
 from slidr.model.scorer import Scorer
 from slidr.reasons.attribution import Attribution, Contribution
-from slidr.reasons.wording import grouped, worded
+from slidr.reasons.wording import Moment, grouped, worded
 from slidr.tables import Verdict
 
 MODEL = "model"
@@ -68,6 +70,9 @@ class Explainer:
             raise BundleError(f"bundle {bundle.id}: the network reads other features than the catalogue declares")
         self._names = layout.names
         self._horizons = {block.entity: float(block.layout[HORIZON]) / 1e6 for block in layout.blocks}
+        # A click counts itself, so that it has no clicks and no rate only where it does not name the entity.
+        counts = enumerate(bundle.catalogue)
+        self._naming = {feature.entity: at for at, feature in counts if isinstance(feature, Clicks | Velocity)}
         self._attribution: Attribution | None = None
         if bundle.reference is not None:
             reference = bundle.reference.row(self._names)
@@ -97,17 +102,18 @@ class Explainer:
         """
         found = self.contributions(row)[:MOST]
         return tuple(
-            Reason(one.group, self._words(one.column, float(row[one.column]), time), one.log_odds)
+            Reason(one.group, self._words(one.column, row, time), one.log_odds)
             for one in found
             if one.log_odds > 0 and one.log_odds >= _LEAST * found[0].log_odds
         )
 
-    def _words(self, column: int, value: float, time: int) -> str:
+    def _words(self, column: int, row: Float32s, time: int) -> str:
         feature, reference = self.bundle.catalogue[column], self.bundle.reference
         if reference is None:  # without one there are no contributions to put in words
             raise BundleError(f"bundle {self.bundle.id} has no reference click")
-        horizon = self._horizons.get(feature.entity, np.inf)
-        return worded(feature, value, reference.features[feature.name], time=time, horizon=horizon)
+        naming, horizon = self._naming.get(feature.entity), self._horizons.get(feature.entity, math.inf)
+        moment = Moment(time, naming is None or bool(row[naming] != 0), horizon)
+        return worded(feature, float(row[column]), reference.features[feature.name], moment)
 
 
 def explain(entry: Entry, context: Context, explainer: Explainer | None = None) -> tuple[Reason, ...]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from slidr.metrics import Float32s
 from slidr.model.scorer import Scorer
 
-ORDERS = 32
+ORDERS = 64
 """Orders of the groups, half of them the reverse of the other half."""
 
 
@@ -66,49 +66,49 @@ class Attribution:
 
         The same row gives the same bits. But for rounding, contributions add up to the difference of the log-odds.
         """
+        shares = self.shares(row)
+        if not shares:
+            return ()
+        effects = self._effects(row)
+        found = []
+        for name, share in shares.items():
+            columns = self._groups[name]
+            most = np.argmax(effects[columns] if share > 0 else -effects[columns])
+            found.append(Contribution(name, share, int(columns[most])))
+        return tuple(sorted(found, key=lambda one: (-one.log_odds, one.group)))
+
+    def shares(self, row: Float32s) -> dict[str, float]:
+        """Return the contributions alone, by the name of the group: the mean step of the log-odds as it joins."""
         differs = row != self._reference
         names = [name for name, columns in self._groups.items() if differs[columns].any()]
         if not names:
-            return ()
-        shares = self._shares(row, names).tolist()
-        effects = self._effects(row, np.flatnonzero(differs))
-        found = []
-        for name, share in zip(names, shares, strict=True):
-            columns = self._groups[name]
-            found.append(
-                Contribution(name, share, int(columns[np.argmax(effects[columns] * (1 if share > 0 else -1))]))
-            )
-        return tuple(sorted(found, key=lambda one: (-one.log_odds, one.group)))
-
-    def _shares(self, row: Float32s, names: list[str]) -> NDArray[np.float64]:
-        """Return the mean step of the log-odds with which each group joins, float64[groups]."""
+            return {}
         count = len(names)
-        column_group = np.full(len(row), count)
+        group_of = np.full(len(row), count)
         for place, name in enumerate(names):
-            column_group[self._groups[name]] = place
-        active = np.isin(list(self._groups), names)
+            group_of[self._groups[name]] = place
         shares = np.zeros(count)
-        # What joined before each step, bool[steps + 1, groups + 1]; the last column is of what never joins.
         steps = np.arange(count + 1)[:, np.newaxis]
-        for ranks in self._ranks[:, active]:
+        for ranks in self._ranks[:, np.isin(list(self._groups), names)]:
             order = np.argsort(ranks)
-            places = np.empty(count, np.int64)
-            places[order] = np.arange(count)
+            places = np.argsort(order)
+            # Which groups have joined before each step, and none beyond the last: columns that are as in the reference.
             joined = np.zeros((2, count + 1, count + 1), np.bool_)
             joined[0, :, :count] = places < steps
             joined[1, :, :count] = places >= count - steps
-            rows = np.where(joined[:, :, column_group], row, self._reference)
-            log_odds = self._scorer.logit(rows.reshape(-1, len(row))).reshape(2, count + 1)
-            jumps = np.diff(log_odds)
+            rows = np.where(joined[:, :, group_of], row, self._reference)
+            jumps = np.diff(self._scorer.logit(rows.reshape(-1, len(row))).reshape(2, count + 1))
             shares[order] += jumps[0]
             shares[order[::-1]] += jumps[1]
-        return shares / (2 * len(self._ranks))
+        shares /= 2 * len(self._ranks)
+        return dict(zip(names, shares.tolist(), strict=True))
 
-    def _effects(self, row: Float32s, columns: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return what each of the columns does by itself, 0 for the others, float64[F].
+    def _effects(self, row: Float32s) -> NDArray[np.float64]:
+        """Return what each column does by itself, float64[F]; 0 for one that is as in the reference.
 
         It is the mean of what one adds to the reference click and of what the row loses without it.
         """
+        columns = np.flatnonzero(row != self._reference)
         each = np.arange(len(columns))
         alone, without = np.tile(self._reference, (len(columns), 1)), np.tile(row, (len(columns), 1))
         alone[each, columns], without[each, columns] = row[columns], self._reference[columns]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import TypeAlias, assert_never
+from typing import NamedTuple, TypeAlias, assert_never
 
 from slidr.clock import DAY, HOUR, MINUTE, SECOND
 from slidr.features.catalogue import (
@@ -76,32 +76,45 @@ def grouped(catalogue: Catalogue) -> dict[str, list[int]]:
     return found
 
 
-def worded(feature: AnyFeature, value: float, usual: Usual, *, time: int = 0, horizon: float = math.inf) -> str:
+class Moment(NamedTuple):
+    """What words need to know of a click besides the value of a feature.
+
+    Attributes:
+        time: when the click was made, microseconds UTC.
+        named: whether the click has the columns that name the feature's entity.
+        horizon: seconds after which an idle entity reads as new, which a gap cannot exceed.
+    """
+
+    time: int = 0
+    named: bool = True
+    horizon: float = math.inf
+
+
+def worded(feature: AnyFeature, value: float, usual: Usual, moment: Moment = Moment()) -> str:  # noqa: B008 immutable
     """Return what a feature says of a click in words: value, unit and window, and what is usual of people.
 
     Args:
         feature: the feature.
         value: of the click's row.
         usual: what is usual of people's clicks.
-        time: when the click was made, microseconds UTC.
-        horizon: seconds after which an idle entity reads as new, which a gap cannot exceed.
+        moment: what else is known of the click.
 
     >>> print(worded(Clicks("user", "10m"), 214.0, Usual(1.0, 2.0, 9.0)))
     214 clicks of this user in 10 minutes; a person's median is 2, and 99 of 100 clicks of people have at most 9
     """
     match feature:
         case TimeOfClick():
-            moment = datetime.fromtimestamp(time / SECOND, UTC)
-            return f"the click was made at {moment:%H:%M} UTC on a {_WEEKDAYS[moment.weekday()]}"
+            made = datetime.fromtimestamp(moment.time / SECOND, UTC)
+            return f"the click was made at {made:%H:%M} UTC on a {_WEEKDAYS[made.weekday()]}"
         case LoggedIn():
             said = "the user was logged in" if value else "the user was not logged in, or it is not known"
         case Missing(column=column):
             said = f"the click has {'no' if value else 'a'} {_NAMES.get(column, column)}"
-        case Clicks() | Velocity() | Burst() if value == 0:
-            said = f"the click has no {' or no '.join(_NAMES.get(column, column) for column in feature.entity)}"
+        case _ if not moment.named:
+            return f"the click has no {' or no '.join(_NAMES.get(column, column) for column in feature.entity)}"
         case _:
-            return f"{_measured(feature, value, horizon)}; {_usually(feature, value, usual, horizon)}"
-    return f"{said}; {'most' if usual.median == value else 'few'} clicks of people are like that"
+            return f"{_measured(feature, value, moment.horizon)}; {_usually(feature, value, usual, moment.horizon)}"
+    return f"{said}; {'at least' if usual.median == value else 'less than'} half of people's clicks are like that"
 
 
 def _measured(feature: _Measured, value: float, horizon: float) -> str:
@@ -151,6 +164,8 @@ def _scaled(feature: _Measured, value: float, horizon: float) -> str:
             return f"{_figure(value)} s{' (no earlier click)' if value >= horizon else ''}"
         case PeakDistinct() if value < 0:
             return "not known"
+        case Distinct() | PeakDistinct():
+            return _figure(round(value))
         case _:
             return _figure(value)
 
@@ -170,7 +185,9 @@ def _entity(entity: Entity) -> str:
 
 
 def _values(value: float, column: str) -> str:
-    return f"{_figure(value)} {_NAMES.get(column, column) if value == 1 else _plural(column)}"
+    # Beyond eight values a distinct count is an estimate, and a part of a value is none.
+    number = round(value)
+    return f"{_figure(number)} {_NAMES.get(column, column) if number == 1 else _plural(column)}"
 
 
 def _plural(column: str) -> str:
