@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slidr.addresses import canonical, network
+from slidr.addresses import Networks, Span, canonical, network, parse_span
 
 
 @given(st.ip_addresses(v=6))
@@ -71,3 +71,92 @@ def test_what_is_no_address_has_no_network(text: str) -> None:
     assert canonical(text) is None
     assert network(text) is None
     assert network(None) is None
+
+
+def spans_of(*networks: ipaddress.IPv4Network | ipaddress.IPv6Network) -> list[Span]:
+    """Return networks of the standard library as spans."""
+    return [Span(network.version, int(network.network_address), int(network.broadcast_address)) for network in networks]
+
+
+NETWORKS = st.builds(
+    lambda address, keep: ipaddress.ip_network((address, address.max_prefixlen - keep), strict=False),
+    st.one_of(
+        st.ip_addresses(v=4, network="192.0.2.0/26"),
+        st.ip_addresses(v=6, network="2001:db8::/122"),
+        st.ip_addresses(v=4),
+        st.ip_addresses(v=6, network="2000::/3"),
+    ),
+    st.integers(0, 5),
+)
+
+
+@given(NETWORKS)
+def test_a_network_is_read_as_the_standard_library_reads_it(
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network,
+) -> None:
+    """A network, its two ends, and an IPv4 network mapped into IPv6 are the same addresses."""
+    [expected] = spans_of(network)
+    ends = f"{network.network_address},{network.broadcast_address}"
+    for text in (str(network), f" {network} # ours", ends, f"{ends},Someone, Inc.,https://example.org/#a"):
+        assert parse_span(text) == expected
+    if network.version == 4:
+        assert parse_span(f"::ffff:{network.network_address}/{96 + network.prefixlen}") == expected
+        assert parse_span(f"::FFFF:{network.network_address},::ffff:{network.broadcast_address}") == expected
+
+
+@given(st.lists(NETWORKS, max_size=8), st.lists(st.ip_addresses(v=4, network="192.0.2.0/25"), max_size=8))
+def test_an_address_is_held_where_one_network_holds_it(
+    networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network], inside: list[ipaddress.IPv4Address]
+) -> None:
+    """Networks that overlap, touch or repeat hold the addresses that any of them holds, at their edges too."""
+    held = Networks(spans_of(*networks))
+    edges = [
+        ipaddress.ip_address(int(end) + step) if 0 <= int(end) + step < 2**network.max_prefixlen else end
+        for network in networks
+        for end in (network.network_address, network.broadcast_address)
+        for step in (-1, 0, 1)
+    ]
+    for address in (*edges, *inside):
+        plain = (address.ipv4_mapped if address.version == 6 else None) or address
+        expected = any(plain in network for network in networks)
+        assert (str(address) in held) == (address.exploded.upper() in held) == expected
+        if address.version == 4:
+            assert (f"::ffff:{address}" in held) == expected
+    assert len(held) <= len(networks)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is no network"),
+        ("example.org", "is no network"),
+        ("192.0.2.256/24", "is no network"),
+        ("192.0.2.0/33", "a whole number from 1 to 32"),
+        ("192.0.2.0/-1", "a whole number from 1 to 32"),
+        ("192.0.2.0/", "a whole number from 1 to 32"),
+        ("192.0.2.0/²", "a whole number from 1 to 32"),
+        ("2001:db8::/" + "9" * 5000, "a whole number from 1 to 128"),
+        ("192.0.2.0/255.255.255.0", "a whole number from 1 to 32"),
+        ("192.0.2.7/24", "write 192.0.2.0/24, or 192.0.2.7 alone"),
+        ("2001:db8::1/32", "write 2001:db8::/32, or 2001:db8::1 alone"),
+        ("0.0.0.0/0", "is every address there is"),
+        ("::/0", "is every address there is"),
+        ("0.0.0.0,255.255.255.255", "is every address there is"),
+        ("192.0.2.9,192.0.2.1", "ends before it begins"),
+        ("192.0.2.9,2001:db8::", "begins in one family"),
+        ("192.0.2.9,", "is no network"),
+        ("start,end,name", "is no network"),
+    ],
+)
+def test_what_is_no_network_is_refused(text: str, reason: str) -> None:
+    """A line that names no network, or more than can be meant, says why."""
+    with pytest.raises(ValueError, match=reason):
+        parse_span(text)
+
+
+@pytest.mark.parametrize(
+    "value", [None, 7, b"192.0.2.1", "", "opaque", "192.0.2.1\0", "fe80::1%eth0", "\ud800", ":" * 99]
+)
+def test_what_is_no_address_is_held_by_nothing(value: object) -> None:
+    """A set of networks is asked for anything, and holds addresses alone."""
+    assert value not in Networks([parse_span("0.0.0.0/1"), parse_span("128.0.0.0/1"), parse_span("::/1")])
