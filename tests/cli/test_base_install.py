@@ -41,7 +41,7 @@ print([m for m in loaded if "site-packages" in str(getattr(sys.modules[m], "__fi
 
 
 @pytest.mark.parametrize(
-    "module", ["slidr", "slidr.service", "slidr.service.server", "slidr.cli.serving", "slidr.load"]
+    "module", ["slidr", "slidr.service", "slidr.service.server", "slidr.cli.serving", "slidr.cli.lists", "slidr.load"]
 )
 def test_serving_imports_no_extra(module: str) -> None:
     """The service and its commands import with the packages of the base install alone."""
