@@ -1,93 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import pytest
+from tests.service.asking import DECISIONS, JSON, LINES, answer, ask, run
 from tests.service.making import NOW, body, click, make_parts
 
 from slidr.clock import ManualClock
 from slidr.service.app import App, Route
 from slidr.service.lifecycle import Parts, Service
-
-DECISIONS = "/v1/decisions"
-JSON = {"content-type": "application/json"}
-
-
-class Answered(NamedTuple):
-    """An answer as the server would send it."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def document(self) -> Any:
-        """The body, decoded."""
-        return msgspec.json.decode(self.body)
-
-
-async def ask(
-    app: App, method: str, path: str, *pieces: bytes, headers: dict[str, str] | None = None, cut: bool = False
-) -> Answered | None:
-    """Send a request as an ASGI server does, its body in pieces; None where no answer was sent."""
-    sent: list[dict[str, Any]] = []
-    parts = pieces or (b"",)
-    messages: list[dict[str, Any]] = [
-        {"type": "http.request", "body": part, "more_body": at < len(parts) - 1 or cut} for at, part in enumerate(parts)
-    ]
-    messages.append({"type": "http.disconnect"})
-
-    async def receive() -> dict[str, Any]:
-        return messages.pop(0)
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "raw_path": path.encode(),
-        "headers": [(name.encode(), value.encode()) for name, value in (JSON if headers is None else headers).items()],
-    }
-    await app(scope, receive, send)
-    if not sent:
-        return None
-    found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    assert int(found["content-length"]) == len(sent[1]["body"])
-    return Answered(sent[0]["status"], found, sent[1]["body"])
-
-
-@asynccontextmanager
-async def serving(parts: Parts) -> AsyncIterator[App]:
-    """Start a service behind an application."""
-    service = Service(parts, clock=ManualClock(NOW))
-    await service.start()
-    try:
-        yield App(service, parts.settings.service.body_limit)
-    finally:
-        await service.stop()
-
-
-def run(parts: Parts, work: Callable[[App], Awaitable[None]]) -> None:
-    """Run work with an application."""
-
-    async def main() -> None:
-        async with serving(parts) as app:
-            await work(app)
-
-    asyncio.run(main())
-
-
-async def answer(app: App, method: str, path: str, *pieces: bytes, **more: Any) -> Answered:
-    """Send a request that gets an answer."""
-    found = await ask(app, method, path, *pieces, **more)
-    assert found is not None
-    return found
 
 
 def test_one_click_and_many_are_decided(parts: Parts) -> None:
@@ -98,7 +21,7 @@ def test_one_click_and_many_are_decided(parts: Parts) -> None:
         assert one.status == 200
         assert one.headers["content-type"] == "application/json"
         assert sorted(one.document) == sorted(
-            ["click_id", "decision_id", "verdict", "invalid", "reasons", "slice", "bundle", "sequence"]
+            ["click_id", "decision_id", "verdict", "invalid", "reasons", "slice", "bundle", "sequence", "enforced"]
         )
         many = await answer(app, "POST", DECISIONS, body(3, 2, 1))
         assert [found["click_id"] for found in many.document] == ["click-3", "click-2", "click-1"]
@@ -113,6 +36,24 @@ def test_one_click_and_many_are_decided(parts: Parts) -> None:
             headers={"content-type": "Application/JSON; charset=utf-8"},
         )
         assert pieces.document["sequence"] == 3
+
+    run(parts, work)
+
+
+def test_lines_are_answered_with_lines(parts: Parts) -> None:
+    """NDJSON is answered with NDJSON: one line a click in order, and an error line in the place of a bad one."""
+
+    async def work(app: App) -> None:
+        sent = b"\n".join([msgspec.json.encode(click(0)), b'{"click_id": 5}', b"", b"nonsense", b"5", body(1)])
+        found = await answer(app, "POST", DECISIONS, sent, headers=LINES)
+        assert (found.status, found.headers["content-type"]) == (200, "application/x-ndjson")
+        told = [msgspec.json.decode(line) for line in found.body.splitlines()]
+        assert [one.get("sequence") for one in told] == [0, None, None, None, 1]
+        assert [one["error"]["path"] for one in told[1:4]] == ["[1].click_id", "[2]", "[3]"]
+        one = await answer(app, "POST", DECISIONS, body(0), headers=LINES)
+        assert msgspec.json.decode(one.body)["sequence"] == 0
+        assert one.body.endswith(b"}\n")
+        assert (await answer(app, "POST", DECISIONS, b"", headers=LINES)).body == b""
 
     run(parts, work)
 
@@ -143,7 +84,14 @@ def test_a_malformed_click_of_many_spoils_only_itself(parts: Parts) -> None:
         (f"POST {DECISIONS}", b"\xff", JSON, 400, "UTF-8"),
         (f"POST {DECISIONS}", b"{}", {}, 415, "send application/json"),
         (f"POST {DECISIONS}", b"{}", {"content-type": "text/plain"}, 415, "'text/plain'"),
+        (f"POST {DECISIONS}", b"{}", {**JSON, "content-encoding": "gzip"}, 415, "send it plain"),
+        (f"POST {DECISIONS}", b"{}", {**JSON, "content-length": "-1"}, 400, "content-length is '-1'"),
+        (f"POST {DECISIONS}", b"{}", {**JSON, "content-length": "1e3"}, 400, "content-length is '1e3'"),
         (f"GET {DECISIONS}", b"", JSON, 405, "use POST"),
+        (f"GET {DECISIONS}/", b"", JSON, 404, "is nothing here"),
+        ("GET /", b"", JSON, 404, "/ is nothing here"),
+        ("GET /health/", b"", JSON, 404, "is nothing here"),
+        ("TRACE /health", b"", JSON, 405, "use GET"),
         (f"DELETE {DECISIONS}/click-1", b"", JSON, 405, "use GET"),
         ("POST /ready", b"", JSON, 405, "use GET"),
         ("GET /v2/decisions", b"", JSON, 404, "/v2/decisions is nothing here"),
@@ -163,6 +111,7 @@ def test_a_request_that_is_none_is_told_why(
         assert (found.status, found.document["status"]) == (status, status)
         assert words in found.document["detail"]
         assert ("OPTIONS" in found.headers.get("allow", "")) == (status == 405)
+        assert found.document["type"].startswith("urn:slidr:")
         assert (found.headers.get("connection") == "close") == (status in {413, 415})
         assert f'status="{status}"' in (await answer(app, "GET", "/metrics")).body.decode()
 
@@ -214,21 +163,6 @@ def test_who_hangs_up_gets_no_answer(parts: Parts) -> None:
     run(parts, work)
 
 
-def test_the_journalled_decision_is_shown(parts: Parts) -> None:
-    """GET shows what the journal holds of a click, whatever its name, without hashes, rows and thresholds."""
-
-    async def work(app: App) -> None:
-        name = "a/b%20c d?é"
-        decided = await answer(app, "POST", DECISIONS, msgspec.json.encode(click(0, click_id=name)))
-        found = await answer(app, "GET", f"{DECISIONS}/a%2Fb%2520c%20d%3F%C3%A9")
-        assert found.status == 200
-        assert found.document | decided.document == found.document
-        assert found.document["campaign"] == "c1"
-        assert not {"keys", "row", "click_key", "threshold"} & set(found.document)
-
-    run(parts, work)
-
-
 def test_health_readiness_and_metrics(parts: Parts) -> None:
     """A process that lives is healthy, and ready only while it decides; what it does is counted."""
 
@@ -242,7 +176,8 @@ def test_health_readiness_and_metrics(parts: Parts) -> None:
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         await service.start()
         ready = await answer(app, "GET", "/ready")
-        assert ready.document == {"ready": True, "state": "ready", "bundle": parts.bundle.id, "sequence": 0}
+        told = {"state": "ready", "bundle": parts.bundle.id, "challenger": None, "sequence": 0}
+        assert ready.document == {"ready": True, **told}
         await answer(app, "POST", DECISIONS, body(1))
         await answer(app, "POST", DECISIONS, body(1))
         text = (await answer(app, "GET", "/metrics")).body.decode()
@@ -252,7 +187,7 @@ def test_health_readiness_and_metrics(parts: Parts) -> None:
             "slidr_repeats_total 1.0",
             "slidr_ready 1.0",
             "slidr_queue_clicks 0.0",
-            f'slidr_bundle_info{{bundle="{parts.bundle.id}"}} 1.0',
+            f'slidr_bundle_info{{bundle="{parts.bundle.id}"',
             'slidr_stage_seconds_count{stage="journal"} 2.0',
             "slidr_batch_clicks_sum 2.0",
             "slidr_event_time_lag_seconds 3598.999999",
@@ -262,6 +197,21 @@ def test_health_readiness_and_metrics(parts: Parts) -> None:
         assert (await answer(app, "GET", "/ready")).status == 503
 
     asyncio.run(main())
+
+
+def test_what_a_path_takes_is_told(parts: Parts) -> None:
+    """OPTIONS and 405 name the methods of a path, and HEAD is answered wherever GET is."""
+
+    async def work(app: App) -> None:
+        told = await answer(app, "OPTIONS", DECISIONS)
+        assert (told.status, told.headers["allow"], told.body) == (204, "POST, OPTIONS", b"")
+        refused = await answer(app, "PUT", f"{DECISIONS}/click-1")
+        assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+        assert (await answer(app, "OPTIONS", "/nothing")).status == 404
+        assert (await answer(app, "HEAD", "/health")).status == 200
+        assert (await answer(app, "HEAD", DECISIONS)).status == 405
+
+    run(parts, work)
 
 
 def test_a_fault_of_ours_ends_one_request_only(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
