@@ -1,7 +1,8 @@
-"""Commands of the logs: simulate, ingest."""
+"""Commands of the logs: simulate, ingest, collect."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -10,7 +11,10 @@ from tabulate import tabulate
 
 from slidr.cli.options import Bars, Outcome, printed, settings_option
 from slidr.clock import SystemClock
+from slidr.collect import collect as collect_purchases
+from slidr.features.keys import read_secrets
 from slidr.ingest import ingest as ingest_log
+from slidr.journal import Journal
 from slidr.lake.delta import Lake
 from slidr.settings import Settings
 from slidr.simulate.faults import parse_fault
@@ -60,3 +64,32 @@ def ingest(settings: Settings) -> Outcome:
     lines = [f"{log.clicks.num_rows:,} clicks and {log.purchases.num_rows:,} purchases in {settings.storage.lake}"]
     lines += [f"rejected: {line}" for line in log.rejections.summary()]
     return Outcome("\n".join(lines), document)
+
+
+@click.command(short_help="Put the purchases reported to the service into the lake.")
+@settings_option
+@click.option(
+    "--journal",
+    "journals",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A process's journal, instead of the settings' one; repeat it for all processes.",
+)
+@printed
+def collect(settings: Settings, *, journals: tuple[Path, ...]) -> Outcome:
+    """Put the purchases that were reported to the service into the lake, once each, however often this runs.
+
+    The service may run meanwhile. Run it before `slidr daily`, and after `slidr ingest`: journals know accounts by
+    their hashes alone, and the clicks of the lake say whose they are.
+    """
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(Journal(path, write=False)) for path in journals or (Path(settings.storage.journal),)
+        ]
+        done = collect_purchases(Lake(settings.storage.lake), opened, read_secrets(Path(settings.storage.key_file)))
+    text = f"{done.new:,} new of {done.reported:,} purchases reported, in {settings.storage.lake}"
+    if done.named:
+        text += f"\n{done.named:,} earlier ones have found their account's name"
+    if done.unnamed:
+        text += f"\n{done.unnamed:,} are of accounts without a click in the lake's last month"
+    return Outcome(text, done._asdict())
