@@ -7,7 +7,7 @@ FEAST := .venv-feast/.complete
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format bench bench-calibration bench-features bench-quality bench-recovery \
-	bench-redis bench-service bench-simulate bench-training docs clean
+	bench-redis bench-rules bench-service bench-simulate bench-training docs clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ format: $(STAMP) ## Format the code.
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: bench-features bench-service bench-recovery bench-redis bench-simulate bench-training bench-quality bench-calibration ## Run every benchmark; each prints one JSON object on its last line.
+bench: bench-features bench-rules bench-service bench-recovery bench-redis bench-simulate bench-training bench-quality bench-calibration ## Run every benchmark; each prints one JSON object on its last line.
 
 bench-calibration: $(STAMP) ## Calibration methods, with and without a certificate, beside fairlearn.
 	@$(BIN)/python -m benchmarks.calibration
@@ -56,6 +56,9 @@ bench-recovery: $(STAMP) ## A service killed 20 times during load, its rows comp
 
 bench-redis: $(STAMP) $(FEAST) ## Clicks a second through one Redis core, beside Feast; needs redis-server.
 	@$(BIN)/python -m benchmarks.redis
+
+bench-rules: $(STAMP) ## Microseconds that list rules take a click; needs the shared lists.
+	@$(BIN)/python -m benchmarks.rules
 
 bench-service: $(STAMP) ## Decisions a second over HTTP on one core.
 	@$(BIN)/python -m benchmarks.service
