@@ -1,7 +1,7 @@
 """Reasons: why a click was decided as it was, in stable codes and in words with the measured values.
 
 They are made on look-up, from what the journal kept and the bundle that decided: contributions of a click cost as much
-as deciding some hundreds (docs/reasons.md has the figures), which the hot path has not.
+as deciding some hundreds (docs/reasons.md has the figures), and belong on another thread than the one that decides.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Explainer:
 
 
 def explain(entry: Entry, context: Context, explainer: Explainer | None = None) -> tuple[Reason, ...]:
-    """Return why a click was decided as the journal has it; nothing for a valid click.
+    """Return why a click was decided as the journal has it; nothing for a click that the model found valid.
 
     Args:
         entry: the decision.
@@ -129,20 +129,22 @@ def explain(entry: Entry, context: Context, explainer: Explainer | None = None) 
         BundleError: the explainer is of another bundle.
         FeatureError: the entry's row is not one of the bundle's features.
     """
+    versions = dict(context.lists)
     match entry.verdict:
         case Verdict.INVALID_GENERAL:
-            versions = dict(context.lists)
-            return tuple(Reason(name, _listed(name, versions.get(name, "unknown"))) for name in entry.reasons)
+            found = "names this click as general invalid traffic"
+            return tuple(Reason(name, _listed(name, found, versions)) for name in entry.reasons)
         case Verdict.UNMEASURABLE:
             return tuple(Reason(code, f"{UNMEASURABLE.get(code, code)}; {_SETTLED}") for code in entry.reasons)
         case Verdict.INVALID_SOPHISTICATED:
             return (Reason(MODEL, _scored(entry)), *_contributed(entry, explainer))
         case _:
-            return ()
+            found = "lets this click pass, whatever its score"
+            return tuple(Reason(name, _listed(name, found, versions)) for name in entry.lists)
 
 
-def _listed(name: str, version: str) -> str:
-    return f"the list rule {name} names this click as general invalid traffic, by its list of version {version}"
+def _listed(name: str, found: str, versions: dict[str, str]) -> str:
+    return f"the list rule {name} {found}, by its list of version {versions.get(name, 'unknown')}"
 
 
 def _scored(entry: Entry) -> str:
