@@ -35,7 +35,6 @@ UNMEASURABLE = {
     "original_unknown": "it repeats a click_id, and what was decided of the first one cannot be read again",
 }
 """Why a click could not be measured, in words, by the code that its decision carries."""
-_SETTLED = "it is decided when the journal is replayed"
 
 
 class Reason(NamedTuple):
@@ -68,14 +67,13 @@ class Explainer:
         layout = compile_catalogue(bundle.catalogue)
         if self._scorer.names != layout.names:
             raise BundleError(f"bundle {bundle.id}: the network reads other features than the catalogue declares")
-        self._names = layout.names
-        self._horizons = {block.entity: float(block.layout[HORIZON]) / 1e6 for block in layout.blocks}
+                self._horizons = {block.entity: float(block.layout[HORIZON]) / 1e6 for block in layout.blocks}
         # A click counts itself, so that it has no clicks and no rate only where it does not name the entity.
         counts = enumerate(bundle.catalogue)
         self._naming = {feature.entity: at for at, feature in counts if isinstance(feature, Clicks | Velocity)}
         self._attribution: Attribution | None = None
         if bundle.reference is not None:
-            reference = bundle.reference.row(self._names)
+            reference = bundle.reference.row(layout.names)
             self._attribution = Attribution(self._scorer, grouped(bundle.catalogue), reference)
 
     def contributions(self, row: Float32s) -> tuple[Contribution, ...]:
@@ -135,7 +133,7 @@ def explain(entry: Entry, context: Context, explainer: Explainer | None = None) 
             found = "names this click as general invalid traffic"
             return tuple(Reason(name, _listed(name, found, versions)) for name in entry.reasons)
         case Verdict.UNMEASURABLE:
-            return tuple(Reason(code, f"{UNMEASURABLE.get(code, code)}; {_SETTLED}") for code in entry.reasons)
+            return tuple(Reason(code, UNMEASURABLE.get(code, code)) for code in entry.reasons)
         case Verdict.INVALID_SOPHISTICATED:
             return (Reason(MODEL, _scored(entry)), *_contributed(entry, explainer))
         case _:
