@@ -63,18 +63,18 @@ class Explainer:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self._scorer = Scorer(bundle.graph)
+        scorer = Scorer(bundle.graph)
         layout = compile_catalogue(bundle.catalogue)
-        if self._scorer.names != layout.names:
+        if scorer.names != layout.names:
             raise BundleError(f"bundle {bundle.id}: the network reads other features than the catalogue declares")
-                self._horizons = {block.entity: float(block.layout[HORIZON]) / 1e6 for block in layout.blocks}
+        self._horizons = {block.entity: float(block.layout[HORIZON]) / 1e6 for block in layout.blocks}
         # A click counts itself, so that it has no clicks and no rate only where it does not name the entity.
         counts = enumerate(bundle.catalogue)
         self._naming = {feature.entity: at for at, feature in counts if isinstance(feature, Clicks | Velocity)}
         self._attribution: Attribution | None = None
         if bundle.reference is not None:
             reference = bundle.reference.row(layout.names)
-            self._attribution = Attribution(self._scorer, grouped(bundle.catalogue), reference)
+            self._attribution = Attribution(scorer, grouped(bundle.catalogue), reference)
 
     def contributions(self, row: Float32s) -> tuple[Contribution, ...]:
         """Return what each group of features of a row, float32[F], contributes to the log-odds of its score.
