@@ -5,12 +5,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 
 import numpy as np
 import pytest
 
-from slidr.errors import ServiceError
+from slidr.errors import ServiceError, SourceError
 from slidr.load import UNANSWERED, replay
+from slidr.load.sending import Answer, Limits, Request, Target, send
 
 Reply = Callable[[bytes], list[bytes]]
 """From a request's body to the pieces of the answer, each of which is flushed by itself; none ends the connection."""
@@ -178,3 +180,54 @@ def test_a_server_that_falls_silent_is_given_up() -> None:
         pytest.raises(ServiceError, match=r"no answer for 0\.05 s to 1 requests under way"),
     ):
         replay(url, [b"1", b"2"], connections=1, patience=0.05)
+
+
+def test_headers_are_sent_with_every_request() -> None:
+    """The path, its query and further headers stand in the head; a password in the address does not."""
+    with answering(lambda body: [ok(body)]) as (url, heads):
+        address = url.replace("127.0.0.1", "me:word@127.0.0.1") + "?a=b"
+        send(Target(address, {"authorization": "Bearer k"}), [Request(b"1")] * 2, lambda _answer: None)
+    assert len(heads) == 2
+    assert heads[1].startswith(b"POST /v1/decisions?a=b HTTP/1.1\r\nhost: 127.0.0.1:")
+    assert b"\r\nauthorization: Bearer k\r\n" in heads[1]
+
+
+def test_a_header_of_two_lines_is_refused_without_showing_it() -> None:
+    """A secret read with a line break in it would make two headers, and must not be printed."""
+    with pytest.raises(ServiceError, match="a header holds a line break") as raised:
+        Target("http://127.0.0.1/", {"authorization": "Bearer secret\r\nx: y"})
+    assert "secret" not in str(raised.value)
+
+
+def test_nothing_is_sent_after_the_time_is_over() -> None:
+    """A load without an end stops sending, and what was sent is answered."""
+    found: list[Answer] = []
+    endless = (Request(b"%d" % place) for place in count())
+    with answering(lambda body: [ok(body)]) as (url, heads):
+        sent = send(Target(url), endless, found.append, Limits(connections=2, seconds=0.05))
+        assert len(found) == len(heads) > 0
+    assert sorted(answer.number for answer in found) == list(range(len(found)))
+    assert sent.seconds >= 0.05
+
+
+def test_a_log_that_ends_in_a_fault_ends_the_load() -> None:
+    """A fault of the requests' source is the load's."""
+
+    def broken() -> Iterator[Request]:
+        yield Request(b"1")
+        yield Request(b"2")
+        raise SourceError("line 3")
+
+    with answering(lambda body: [ok(body)]) as (url, _), pytest.raises(SourceError, match="line 3"):
+        send(Target(url), broken(), lambda _answer: None, Limits(connections=1))
+
+
+def test_the_sender_tells_how_late_it_woke() -> None:
+    """Every request that was waited for has a lag, and the latency from its time is at least that from its sending."""
+    found: list[Answer] = []
+    paced = [Request(b"1", place * 0.002) for place in range(20)]
+    with answering(lambda body: [ok(body)]) as (url, _):
+        sent = send(Target(url), paced, found.append)
+    assert 0 < len(sent.lags) <= 20
+    assert min(sent.lags) >= 0
+    assert all(answer.latency >= answer.service >= 0 for answer in found)

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from slidr.errors import ServiceError
+from slidr.errors import ServiceError, SlidrError
 from slidr.load.alarm import Alarm
 
 UNANSWERED = 0
@@ -132,6 +132,7 @@ def send(target: Target, requests: Iterable[Request], take: Take, limits: Limits
 
     Raises:
         ServiceError: nobody listens there, what comes back is not HTTP, or nothing comes back.
+        SlidrError: the requests cannot be made.
     """
     run = _Run(target, iter(requests), take, limits or Limits())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -242,7 +243,13 @@ class _Run:
                 return  # `settle` comes back here as soon as a connection is free.
             self._idle.popleft().send(self._number, self._target.request(request.body), (due, now))
             self._number += 1
+            self._draw()
+
+    def _draw(self) -> None:
+        try:
             self._following = next(self._requests, None)
+        except SlidrError as fault:
+            self.fail(fault)
 
     def settle(self, connection: _Connection, number: int, status: int, body: bytes) -> None:
         """Take an answer, and give the connection the next request."""
