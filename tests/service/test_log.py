@@ -9,9 +9,13 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.service.asking import DECISIONS, JSON, answer, run
+from tests.service.making import body
 
 from slidr.errors import JournalError
 from slidr.service import log
+from slidr.service.app import App, Route
+from slidr.service.lifecycle import Parts
 
 
 @pytest.fixture
@@ -86,3 +90,36 @@ def test_a_request_keeps_the_identity_that_it_came_with() -> None:
     made += [ids.of([]), log.RequestIds().of([])]
     assert len(set(made)) == len(made)
     assert all(one.isascii() and one.isprintable() for one in made)
+
+
+def test_a_request_is_named_in_its_answer_its_problem_and_its_lines(parts: Parts, written: io.StringIO) -> None:
+    """The answer has the request's identity, the problem is an instance of it, and the log's lines carry it."""
+    log.set_up("json", "debug", written)
+
+    async def work(app: App) -> None:
+        fine = await answer(app, "POST", DECISIONS, body(1), headers={**JSON, "x-request-id": "order 7"})
+        assert (fine.status, fine.headers["x-request-id"]) == (200, "order 7")
+        wrong = await answer(app, "GET", f"{DECISIONS}/anna@example.org")
+        assert wrong.document["instance"] == f"urn:slidr:request:{wrong.headers['x-request-id']}"
+        app._paths["/health"]["GET"] = Route("GET", "/health", None, lambda _: 1 // 0)  # type: ignore[arg-type, return-value]
+        failed = await answer(app, "GET", "/health", headers={"x-request-id": "<7>"})
+        assert (failed.status, failed.document["instance"]) == (500, "urn:slidr:request:%3C7%3E")
+        await answer(app, "GET", "/nobody@example.org")
+        found = [json.loads(line) for line in written.getvalue().splitlines()]
+        lines = [line for line in found if "request_id" in line]
+        assert [(line["level"], line["request_id"]) for line in lines] == [
+            ("debug", "order 7"),
+            ("debug", wrong.headers["x-request-id"]),
+            ("error", "<7>"),
+            ("debug", "<7>"),
+            ("debug", lines[-1]["request_id"]),
+        ]
+        assert lines[0]["message"].startswith(f"POST {DECISIONS} 200 in ")
+        assert lines[0]["message"].endswith(" ms, 1 clicks")
+        assert lines[1]["message"].startswith(f"GET {DECISIONS}/... 404 in ")
+        assert "GET unknown path 404" in lines[4]["message"]
+        assert lines[2]["error"] == "ZeroDivisionError"
+
+    run(parts, work)
+    for kept_out in ("example.org", "192.0.2.", "user-1", "click-1"):
+        assert kept_out not in written.getvalue()

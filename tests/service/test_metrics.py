@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import msgspec
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 from tests.features.slow import days
-from tests.service.making import SECRET, click, make_bundle
+from tests.service.asking import DECISIONS, answer, ask, run
+from tests.service.making import SECRET, body, click, make_bundle
 
 from slidr.clock import DAY, HOUR, SECOND, ManualClock
 from slidr.decide import Decider
@@ -19,7 +21,10 @@ from slidr.features.slow import SlowTables
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Entry
 from slidr.rules import ListRule
+from slidr.service.app import App
+from slidr.service.lifecycle import Parts
 from slidr.service.metrics import Metrics
+from slidr.settings import ServiceSettings
 from slidr.tables import Verdict
 
 
@@ -198,3 +203,32 @@ def test_distributions_are_exposed_as_prometheus_counts_them() -> None:
         'slidr_stage_seconds_count{stage="door"} 0.0',
     ):
         assert line in text
+
+
+def test_a_service_shows_what_it_did(parts: Parts) -> None:
+    """Requests, their time, decisions, enforcement and stages are counted as they happen; a full queue is counted."""
+    small = parts._replace(settings=msgspec.structs.replace(parts.settings, service=ServiceSettings(queue=1, port=0)))
+
+    async def work(app: App) -> None:
+        await answer(app, "POST", DECISIONS, body(1))
+        await answer(app, "POST", DECISIONS, body(2, 3))
+        first, second = await asyncio.gather(*(ask(app, "POST", DECISIONS, body(place)) for place in (4, 5)))
+        assert [one.status for one in (first, second) if one is not None] == [200, 429]
+        text = (await answer(app, "GET", "/metrics")).body.decode()
+        for line in (
+            'slidr_requests_total{status="200"} 3.0',
+            'slidr_requests_total{status="429"} 1.0',
+            "slidr_overloaded_total 1.0",
+            'slidr_request_seconds_count{clicks="one"} 2.0',
+            'slidr_request_seconds_count{clicks="few"} 1.0',
+            'slidr_enforced_total{enforced="1"} 4.0',
+            *(
+                f'slidr_stage_seconds_count{{stage="{stage}"}} 3.0'
+                for stage in ("door", "wait", "rules", "fold", "score", "journal")
+            ),
+            f'slidr_bundle_info{{bundle="{parts.bundle.id}",role="champion"}} 1.0',
+            "slidr_ready 1.0",
+        ):
+            assert f"{line}\n" in text
+
+    run(small, work)

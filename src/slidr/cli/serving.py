@@ -20,6 +20,7 @@ from slidr.features.layout import compile_catalogue
 from slidr.registry import Named, Registry
 from slidr.rules import prepare_rules
 from slidr.service.lifecycle import Parts
+from slidr.service.log import set_up
 from slidr.service.server import serve as serve_parts
 from slidr.settings import Settings
 
@@ -115,6 +116,7 @@ def serve(settings: Settings, host: str | None, port: int | None, state: str | N
             journal=_absolute(journal) or settings.storage.journal,
         ),
     )
+    set_up(settings.service.log, settings.service.log_level)
     bundle, challenger = read_contest(settings.storage.registry, Path(settings.storage.bundles))
     ring = read_secrets(Path(settings.storage.key_file))
     pseudonymiser = ring.at(SystemClock().now(), compile_catalogue(bundle.catalogue).horizon)

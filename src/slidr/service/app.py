@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -15,6 +16,7 @@ from slidr.service.auth import Keys
 from slidr.service.history import Archive, View
 from slidr.service.intake import Headers, Problem, RefusedError
 from slidr.service.lifecycle import Service
+from slidr.service.log import REQUEST_ID, RequestIds
 from slidr.service.openapi import openapi_document
 from slidr.service.purchases import PurchaseDesk
 from slidr.service.queue import OverloadError
@@ -42,11 +44,12 @@ _log = logging.getLogger("slidr.service")
 
 
 class Response(NamedTuple):
-    """Status, body and headers of an answer."""
+    """Status, body and headers of an answer, and how many clicks it has decided."""
 
     status: int
     body: bytes
     headers: Headers = (_JSON,)
+    clicks: int = 0
 
 
 class Request:
@@ -108,6 +111,7 @@ class App:
         self._service = service
         self._body_limit = body_limit
         self._keys = keys
+        self._ids = RequestIds()
         self._desk = PurchaseDesk(service)
         parts = service.parts
         self._archive = Archive(parts.journal_path, parts.root / parts.settings.storage.bundles)
@@ -126,19 +130,34 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        began, request_id, metrics = time.perf_counter(), self._ids.of(scope["headers"]), self._service.metrics
         try:
-            status, body, headers = await self._respond(scope, receive)
+            status, body, headers, clicks = await self._respond(scope, receive)
         except _DisconnectedError:
             return
         except SlidrError as fault:
-            status, body, headers = _refusal(fault)
+            if isinstance(fault, OverloadError):
+                metrics.overloaded.inc()
+            status, body, headers, clicks = _refusal(fault, request_id)
         except Exception as fault:  # noqa: BLE001 a request that fails must not end the others
-            _log.error("%s %s failed", scope["method"], scope["path"], exc_info=fault)
-            status, body, headers = _refusal(_refused(500, "internal error", "the fault is in the service's log"))
-        self._service.metrics.request(str(status)).inc()
-        length = (b"content-length", b"%d" % len(body))
-        await send({"type": "http.response.start", "status": status, "headers": (*headers, length)})
+            about = {"request_id": request_id}
+            _log.error("%s %s failed", scope["method"], self._place(scope["path"]), exc_info=fault, extra=about)
+            refused = _refused(500, "internal error", "the fault is in the service's log")
+            status, body, headers, clicks = _refusal(refused, request_id)
+        seconds = time.perf_counter() - began
+        metrics.answered(status, seconds, clicks)
+        if _log.isEnabledFor(logging.DEBUG):
+            told = (scope["method"], self._place(scope["path"]), status, 1000 * seconds, clicks)
+            _log.debug("%s %s %d in %.3f ms, %d clicks", *told, extra={"request_id": request_id})
+        further = ((b"content-length", b"%d" % len(body)), (REQUEST_ID, request_id.encode()))
+        await send({"type": "http.response.start", "status": status, "headers": (*headers, *further)})
         await send({"type": "http.response.body", "body": body})
+
+    def _place(self, path: str) -> str:
+        """Return a path as the log has it: without a click_id, and without what is no path here."""
+        if path in self._paths:
+            return path
+        return next((f"{one}..." for one in self._paths if one[-1] == "/" and path.startswith(one)), "unknown path")
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         path, method, argument = scope["path"], scope["method"], ""
@@ -200,9 +219,11 @@ class App:
         admitted, future = self._service.accept(body, lines=lines)
         answers = await future
         if admitted.single:
-            return Response(200, _encode(answers[0]))
-        told = admitted.in_places(answers)
-        return Response(200, _encode_lines(told), (_NDJSON,)) if lines else Response(200, _encode(told))
+            return Response(200, _encode(answers[0]), clicks=1)
+        told, clicks = admitted.in_places(answers), len(answers)
+        if lines:
+            return Response(200, _encode_lines(told), (_NDJSON,), clicks)
+        return Response(200, _encode(told), clicks=clicks)
 
     async def _report(self, request: Request) -> Response:
         body, lines = await self._body(request)
@@ -224,8 +245,8 @@ class App:
         return Response(200, _encode(await asyncio.to_thread(self._archive.history, entries, view, deciding)))
 
     async def _document(self, _: Request) -> Response:
-        described = openapi_document((route.method, route.path, route.scope) for route in self.routes)
-        return Response(200, _encode(described))
+        routes = ((route.method, route.path, route.scope) for route in self.routes)
+        return Response(200, _encode(openapi_document(routes, keyless=self._keys is None or self._keys.open)))
 
     async def _health(self, _: Request) -> Response:
         return Response(200, _encode({"alive": True}))
@@ -269,8 +290,8 @@ def _wrong_method(method: str, path: str, allowed: str) -> RefusedError:
     return RefusedError(Problem("wrong method", 405, detail), headers=((b"allow", allowed.encode()),))
 
 
-def _refusal(fault: SlidrError) -> Response:
-    """Return the answer that an error is given."""
+def _refusal(fault: SlidrError, request_id: str) -> Response:
+    """Return the answer that an error is given; its `instance` names the request."""
     headers: Headers = ()
     if isinstance(fault, RefusedError):
         problem, headers = fault.problem, fault.headers
@@ -278,4 +299,6 @@ def _refusal(fault: SlidrError) -> Response:
         problem = Problem("queue full", 429, str(fault))
     else:
         problem = Problem("not deciding", 503, str(fault))
+    instance = f"urn:slidr:request:{quote(request_id, safe='')}"
+    problem = msgspec.structs.replace(problem, instance=instance)
     return Response(problem.status, _encode(problem), (_PROBLEM, *headers, *_FURTHER.get(problem.status, ())))

@@ -40,6 +40,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
         path: the field at fault, such as `[3].time`.
         value: what was found there, shortened where long.
         type: the kind of problem, for programs: `urn:slidr:` and the title's words.
+        instance: the request that was refused, `urn:slidr:request:` and its identity; not with an item of many.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
     path: str | msgspec.UnsetType = msgspec.UNSET
     value: Any = msgspec.UNSET
     type: str = ""
+    instance: str | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if not self.type:
