@@ -13,7 +13,14 @@ import msgspec
 from slidr.features.clicks import Click
 from slidr.service.answers import Answer
 from slidr.service.examples import JSON, NDJSON, OPERATIONS, PROBLEM, PROBLEMS, Example, Operation
-from slidr.service.history import AdminDecision, AdvertiserDecision, AuditorDecision, History
+from slidr.service.history import (
+    AdminDecision,
+    AdvertiserDecision,
+    AuditorDecision,
+    Explanation,
+    History,
+    WeighedExplanation,
+)
 from slidr.service.intake import Problem, Refused
 from slidr.service.purchases import Receipt, ReportedPurchase
 from slidr.tables import CLICKS, PURCHASES, Table
@@ -23,7 +30,7 @@ _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+?)(?=^ {4}\w|\Z)", re.MULTILINE | re.DO
 _TABLES: dict[Any, Table] = {Click: CLICKS, ReportedPurchase: PURCHASES}
 _KINDS: tuple[Any, ...] = (
     *(Click, Answer, Refused, Problem, ReportedPurchase, Receipt),
-    *(AdvertiserDecision, AuditorDecision, AdminDecision),
+    *(Explanation, WeighedExplanation, AdvertiserDecision, AuditorDecision, AdminDecision),
     *(History[AdvertiserDecision], History[AuditorDecision], History[AdminDecision]),
 )
 _RETRY = {"retry-after": {"description": "seconds", "schema": {"type": "integer"}, "required": True}}
@@ -37,18 +44,21 @@ in micros of its currency. A problem (RFC 9457) names the field and the value at
 """
 
 
-def openapi_document(routes: Iterable[tuple[str, str, str | None]]) -> dict[str, Any]:
+def openapi_document(routes: Iterable[tuple[str, str, str | None]], *, keyless: bool) -> dict[str, Any]:
     """Return the document of a service.
 
     Args:
         routes: method, path and the scope that a key must have; None where nobody needs a key.
+        keyless: whether the service has no keys, and asks for none.
 
     Raises:
         KeyError: a route is not described.
     """
     paths: dict[str, dict[str, Any]] = {}
+    shown: list[dict[str, Any]] = [{"key": []}, {}] if keyless else [{"key": []}]
     for method, path, scope in routes:
-        paths.setdefault(path, {})[method.lower()] = _operation(OPERATIONS[method, path], method, path, scope)
+        described = _operation(OPERATIONS[method, path], method, path, scope)
+        paths.setdefault(path, {})[method.lower()] = {**described, "security": shown if scope else []}
     return {
         "openapi": "3.1.0",
         "info": {"title": "slidr", "version": version("slidr"), "description": _DESCRIPTION},
@@ -73,7 +83,6 @@ def _operation(operation: Operation, method: str, path: str, scope: str | None) 
         "description": operation.description + (f" Takes a key with the scope {scope}." if scope else ""),
         "parameters": list(operation.parameters),
         "responses": responses,
-        "security": [{"key": []}, {}] if scope else [],
     }
     if operation.sent is not None:
         found["requestBody"] = {"required": True, "content": _content(operation.sent)}
@@ -127,9 +136,9 @@ def _schemas() -> dict[str, Any]:
         origin = getattr(kind, "__origin__", kind)
         (schema,) = msgspec.json.schema_components([kind], ref_template=_REFERENCE)[0]
         found = schemas[schema["$ref"].rpartition("/")[2]]
-        text, _, listed = (inspect.getdoc(origin) or "").partition("Attributes:\n")
-        found["description"] = " ".join(text.split())
-        meanings = {name: " ".join(meaning.split()) for name, meaning in _ATTRIBUTE.findall(listed)}
+        found["description"], meanings = _documented(origin)
+        for base in origin.__mro__[1:-1]:
+            meanings = _documented(base)[1] | meanings
         if table := _TABLES.get(kind):
             meanings |= {column.name: _meaning(column.meaning, column.unit) for column in table.columns}
         for name, field in found["properties"].items():
@@ -138,6 +147,13 @@ def _schemas() -> dict[str, Any]:
     schemas["Problem"]["required"].append("type")
     del schemas["Problem"]["properties"]["type"]["default"]
     return schemas
+
+
+def _documented(kind: type) -> tuple[str, dict[str, str]]:
+    """Return what a type's docstring says of it, and of each of its attributes."""
+    text, _, listed = (inspect.getdoc(kind) or "").partition("Attributes:\n")
+    meanings = {name: " ".join(meaning.split()) for name, meaning in _ATTRIBUTE.findall(listed)}
+    return " ".join(text.split()), meanings
 
 
 def _meaning(meaning: str, unit: str) -> str:
