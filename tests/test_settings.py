@@ -39,6 +39,22 @@ def test_relative_paths_start_at_the_settings_file(tmp_path: Path) -> None:
     assert settings.purchases.path == ""
 
 
+def test_relative_lists_start_at_the_settings_file(tmp_path: Path) -> None:
+    """Lists of list rules move with the file; the names of those that come with slidr are no paths."""
+    path = tmp_path / "slidr.toml"
+    path.write_text("[rules]\ncrawlers = ['crawler-user-agents', 'words', 'ours.txt']\ndeny = ['/etc/deny.csv']\n")
+    rules = read_settings(path).rules
+    assert rules.crawlers == ("crawler-user-agents", "words", str(tmp_path / "ours.txt"))
+    assert (rules.deny, rules.allow, rules.data_centres) == (("/etc/deny.csv",), (), ())
+
+
+@pytest.mark.parametrize("key", ["repeats", "stale_after"])
+def test_durations_of_list_rules_are_checked(key: str) -> None:
+    """A window or an age that is no duration is refused where it is written."""
+    with pytest.raises(SettingsError, match=rf"rules.{key}: '24 hours' is not a duration"):
+        parse_settings({"rules": {key: "24 hours"}})
+
+
 def test_the_defaults_written_out_read_back() -> None:
     """A file that holds every key with its default means the same as an empty one."""
     assert parse_settings(msgspec.to_builtins(Settings())) == Settings()
