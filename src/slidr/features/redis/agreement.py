@@ -12,8 +12,8 @@ import msgspec
 
 from slidr.errors import StoreError
 
-NEVER = 2**62
-"""The time since which clicks were added to a block that some process leaves out."""
+LEFT_OUT = 60_000_000
+"""Microseconds of the clicks' time after which a block that a process left out is begun anew by those who read it."""
 
 
 class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,7 +26,7 @@ class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         partitions: how many partitions the entities are spread over.
         secret: fingerprint of the secret key that hashed the entities; empty where nobody said.
         blocks: since when every click was added to a block, by its key: microseconds of the clicks' time, 0
-            where it was so from the beginning, NEVER where some process does not add to it.
+            where it was so from the beginning; below zero, the time at which a process left it out.
     """
 
     epoch: str
@@ -58,12 +58,13 @@ def agreed_blocks(held: dict[str, int], own: Collection[str], joining: Collectio
     """Return the blocks to be agreed on.
 
     A block that this process does not add to falls behind, and must not be read by any that does. One that it begins
-    to add to now, since nobody did or it did not so far, starts now.
+    to add to starts now; so does, after a while, one that was left out: the process that did may be gone, and if it is
+    not, it leaves it out again.
 
-    >>> agreed_blocks({"a": 0, "b": 5}, ["a"], [], 9) == {"a": 0, "b": NEVER}
+    >>> agreed_blocks({"a": 0, "b": 5}, ["a"], [], 9)
+    {'b': -9, 'a': 0}
+    >>> agreed_blocks({"a": 0, "b": -9}, ["a", "b"], [], 10 + LEFT_OUT) == {"a": 0, "b": 10 + LEFT_OUT}
     True
-    >>> agreed_blocks({"a": 0, "b": NEVER}, ["a", "b"], ["b"], 9)
-    {'a': 0, 'b': 9}
 
     Args:
         held: what is agreed on so far.
@@ -72,5 +73,8 @@ def agreed_blocks(held: dict[str, int], own: Collection[str], joining: Collectio
         newest: the newest time of its clicks, microseconds.
     """
     start = max(newest, 1)
-    mine = {key: start if key in joining else held.get(key, start) for key in own}
-    return {key: NEVER for key in held if key not in mine} | mine
+    found = {key: since if since < 0 else -start for key, since in held.items() if key not in own}
+    for key in own:
+        since = held.get(key, start)
+        found[key] = start if key in joining or (since < 0 and start >= LEFT_OUT - since) else since
+    return found

@@ -20,7 +20,7 @@ from slidr.errors import StoreError
 from slidr.features.clicks import ClickBatch
 from slidr.features.fold import fold_click
 from slidr.features.layout import HORIZON, Block, Layout
-from slidr.features.redis.agreement import NEVER, Agreement, agreed_blocks, read_agreement
+from slidr.features.redis.agreement import LEFT_OUT, Agreement, agreed_blocks, read_agreement
 from slidr.features.redis.call import Call, Terms, agree, agreement_key, digest, function, without_twins
 from slidr.features.redis.decided import Decided
 from slidr.features.redis.nodes import Command, Identity, Nodes
@@ -31,6 +31,8 @@ from slidr.features.store import Folded, Soundness
 _ATTEMPTS = 3
 _MOST_REPLACED = 64
 """Records put back with one call."""
+NEVER = 2**62
+"""A time that does not come."""
 _MOST_UNFINISHED = 1000
 """Calls put off until all servers answer again; beyond them the oldest are given up, as their rows were."""
 
@@ -84,6 +86,7 @@ class RedisStore:
         self._epoch = ""
         self._generation = -1
         self._newest = 0
+        self._revives = NEVER
         self._settled = [False] * partitions
         self._expected = [b""] * partitions
         self._agreed: list[Agreement | None] = [None] * partitions
@@ -349,6 +352,8 @@ class RedisStore:
             StoreError: a server cannot be used, or the state is spread over another number of partitions.
         """
         self.nodes.connect()
+        if newest >= self._revives:
+            self._settled = [False] * self.partitions
         if all(self._settled) and self._generation == self.nodes.generation:
             return True
         for partition in range(self.partitions):
@@ -395,9 +400,14 @@ class RedisStore:
     def _warm_from(self) -> NDArray[np.int64]:
         """Return the time of the clicks from which each block is as old as its horizon; 0 where it always was."""
         agreed = [one.blocks for one in self._agreed if one is not None]
-        since = [max((blocks[block.key] for blocks in agreed), default=0) for block in self.layout.blocks]
-        horizons = [int(block.layout[HORIZON]) for block in self.layout.blocks]
-        return np.array([s and s + horizon for s, horizon in zip(since, horizons, strict=True)], np.int64)
+        warm, left = [], []
+        for block in self.layout.blocks:
+            since = [blocks[block.key] for blocks in agreed]
+            left += [-one for one in since if one < 0]
+            latest = NEVER if min(since, default=0) < 0 else max(since, default=0)
+            warm.append(latest and latest + int(block.layout[HORIZON]))
+        self._revives = min(left) + LEFT_OUT if left else NEVER
+        return np.array(warm, np.int64)
 
     def _whole_answer(self, partition: int, command: Command) -> Any:
         answer = self.nodes.run({partition: [command]})[partition]
@@ -416,10 +426,8 @@ class RedisStore:
             # A replica: it has all that its master sent, which is all but the last moments.
             run = identity.run
             self.failovers += 1
-        own = [block.key for block in self.layout.blocks]
-        # What nobody could read may have been left out by a process that is gone: whoever starts, starts it anew.
-        joining = () if before is not None else {*self._joining, *(k for k in own if held.blocks.get(k) == NEVER)}
-        blocks = agreed_blocks(held.blocks, own, joining, newest)
+        joining = () if before is not None else self._joining
+        blocks = agreed_blocks(held.blocks, [block.key for block in self.layout.blocks], joining, newest)
         return Agreement(held.epoch, run, held.partitions, held.secret, blocks)
 
 
