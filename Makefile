@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
 FEAST := .venv-feast/.complete
+AUDIT := .venv-audit/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench bench-calibration bench-features bench-quality bench-recovery \
+.PHONY: help setup demo test check audit format bench bench-calibration bench-features bench-quality bench-recovery \
 	bench-redis bench-rules bench-service bench-simulate bench-training docs clean
 
 help: ## List the targets.
@@ -29,12 +30,21 @@ demo: $(STAMP) ## Run the whole loop on simulated traffic: log, bundle, service,
 test: $(STAMP) ## Run every test.
 	@$(BIN)/pytest -q -n 2 --dist worksteal
 
-check: $(STAMP) ## Check style, types, layers and that the generated docs are current.
+check: $(STAMP) ## Check style, types, layers, packages and that the generated docs are current.
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python docs/generate.py --check
+	@$(BIN)/pytest -q -n 0 tests/test_dependencies.py
+
+audit: $(AUDIT) ## Ask what holes are known in the packages of constraints.txt; needs a network.
+	@.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+$(AUDIT):
+	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	@touch $@
 
 format: $(STAMP) ## Format the code.
 	@$(BIN)/ruff check --fix
@@ -80,4 +90,4 @@ docs: $(STAMP) ## Write the generated pages of the docs.
 	@$(BIN)/python docs/generate.py
 
 clean: ## Remove what the targets made, the environment included.
-	rm -rf .venv .venv-feast demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-feast .venv-audit demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
