@@ -35,6 +35,7 @@ _KINDS: tuple[Any, ...] = (
 )
 _RETRY = {"retry-after": {"description": "seconds", "schema": {"type": "integer"}, "required": True}}
 _CHALLENGE = {"www-authenticate": {"description": "RFC 6750", "schema": {"type": "string"}, "required": True}}
+_REQUEST = {"x-request-id": {"description": "identifies the request", "schema": {"type": "string"}, "required": True}}
 _HEADERS = {401: _CHALLENGE, 429: _RETRY, 503: _RETRY}
 _DESCRIPTION = """\
 Decides in real time whether ad clicks were made by humans or by robots.
@@ -72,9 +73,10 @@ def openapi_document(routes: Iterable[tuple[str, str, str | None]], *, keyless: 
 
 
 def _operation(operation: Operation, method: str, path: str, scope: str | None) -> dict[str, Any]:
-    responses: dict[str, Any] = {"200": {"description": "Answered.", "content": _content(operation.answered)}}
+    answered = {"description": "Answered.", "headers": _REQUEST, "content": _content(operation.answered)}
+    responses: dict[str, Any] = {"200": answered}
     if path == "/ready":
-        responses["503"] = responses["200"]
+        responses["503"] = answered
     refusals = [*operation.problems, *((401, 403) if scope else ())]
     responses |= {str(status): _problem(status, path) for status in sorted(refusals)}
     found: dict[str, Any] = {
@@ -126,7 +128,7 @@ def _problem(status: int, path: str) -> dict[str, Any]:
             PROBLEM: {"schema": {"$ref": _REFERENCE.format(name="Problem")}, "example": msgspec.to_builtins(example)}
         },
     }
-    return found | ({"headers": _HEADERS[status]} if status in _HEADERS else {})
+    return found | {"headers": _REQUEST | _HEADERS.get(status, {})}
 
 
 def _schemas() -> dict[str, Any]:
