@@ -141,6 +141,21 @@ def test_too_many_clicks_are_refused(tmp_path: Any, bundle: Any) -> None:
     run(make_parts(tmp_path, bundle, batch_limit=2), work)
 
 
+@pytest.mark.parametrize("kind", [JSON, LINES], ids=["array", "lines"])
+def test_a_hundred_thousand_clicks_are_refused_whole(parts: Parts, kind: dict[str, str]) -> None:
+    """A request of a hundred thousand clicks is refused for its bytes, or for its clicks; nothing of it is decided."""
+
+    async def work(app: App) -> None:
+        for one, title in ((body(1), "body too large"), (b"{}", "too many clicks")):
+            many = [one] * 100_000
+            sent = b"\n".join(many) if kind is LINES else b"[" + b",".join(many) + b"]"
+            found = await answer(app, "POST", DECISIONS, sent, headers=kind)
+            assert (found.status, found.document["title"]) == (413, title)
+        assert (await answer(app, "GET", "/ready")).document["sequence"] == 0
+
+    run(parts, work)
+
+
 def test_an_overload_is_answered_at_once(tmp_path: Any, bundle: Any) -> None:
     """What does not fit into the queue gets 429 with Retry-After; what does is decided."""
 

@@ -84,6 +84,9 @@ def test_a_malformed_purchase_of_many_spoils_only_itself(parts: Parts) -> None:
         assert [one.get("new") for one in told] == [False, None, None, False, None]
         alone = await answer(app, "POST", PURCHASES, msgspec.json.encode(many[1]))
         assert (alone.status, alone.document["title"], alone.document["path"]) == (422, "malformed purchase", "value")
+        counted = (await answer(app, "GET", "/metrics")).body.decode()
+        for outcome, count in (("new", 2), ("known", 2), ("malformed", 5)):
+            assert f'slidr_purchases_total{{outcome="{outcome}"}} {count}.0' in counted
 
     run(parts, work)
 

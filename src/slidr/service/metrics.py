@@ -17,7 +17,7 @@ from slidr.features.slow import SlowTables
 from slidr.features.store import Soundness
 from slidr.journal import Entry
 from slidr.rules import ListRule
-from slidr.service.exposition import Counter, Distribution, Family, Gauge, Histogram, Value, exposition
+from slidr.service.exposition import Counter, Distribution, Family, Gauge, Histogram, exposition
 from slidr.tables import Verdict
 
 _SECONDS = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.25, 1.0)
@@ -102,6 +102,12 @@ class Metrics:
             )
         )
         self.malformed = self._counter("slidr_malformed_clicks_total", "Clicks refused at the door.")
+        self._purchases = self._counter(
+            "slidr_purchases_total",
+            "Purchases reported, by what became of them: new, known before, or malformed.",
+            ["outcome"],
+            [(outcome,) for outcome in ("new", "known", "malformed")],
+        )
         self._refused = self._counter(
             "slidr_refused_connections_total",
             "Connections refused or cut off, by cause.",
@@ -177,6 +183,7 @@ class Metrics:
         self.workers = self._gauge("slidr_workers", "Processes that there should be.")
         self.workers.set(1)
         self._disk = self._gauge("slidr_journal_disk_free_bytes", "Free space of the disk that has the journal.")
+        self._disk.follow(lambda: nan)
 
     def _declare_state(self) -> None:
         self._entities = self._gauge("slidr_live_entities", "Entities that the store holds.")
@@ -255,10 +262,6 @@ class Metrics:
         self._bundle.replace(roles)
         self._bundle_age.follow(lambda: self._age(created_at))
 
-    def request(self, status: str) -> Value:
-        """Return the count of requests answered with a status."""
-        return self._requests.at(status)
-
     def answered(self, status: int, seconds: float, clicks: int) -> None:
         """Count a request; the time of those that had clicks decided is kept."""
         self._requests.at(str(status)).value += 1
@@ -286,6 +289,11 @@ class Metrics:
                 self._shadows.at(second.value).value += 1
                 if first is not second:
                     self._disagreements.inc()
+
+    def reported(self, new: int, known: int, malformed: int) -> None:
+        """Count purchases that were reported."""
+        for outcome, purchases in (("new", new), ("known", known), ("malformed", malformed)):
+            self._purchases.at(outcome).value += purchases
 
     def refused(self, cause: str) -> None:
         """Count a connection that was refused or cut off."""

@@ -80,6 +80,7 @@ class PurchaseDesk:
         service = self._service
         _ = service.batcher
         admitted = self._door.admit(body, lines=lines)
+        service.metrics.reported(0, 0, len(admitted.faults))
         receipts: list[Receipt] = []
         for start in range(0, len(admitted.items), _AT_ONCE):
             part = admitted.items[start : start + _AT_ONCE]
@@ -87,6 +88,7 @@ class PurchaseDesk:
             batcher = service.batcher
             found = _purchases(part, batcher.live.champion.pseudonymiser, service.clock.now())
             new = batcher.journal.report(found)
+            service.metrics.reported(sum(new), len(new) - sum(new), 0)
             receipts += [Receipt(item.purchase_id, fresh) for item, fresh in zip(part, new, strict=True)]
             await asyncio.sleep(0)
         return admitted, receipts
