@@ -12,9 +12,13 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from slidr.errors import SlidrError
+from slidr.features.clicks import Click
+from slidr.service.answers import Answer
 from slidr.service.auth import Keys
+from slidr.service.direct import Response, Tell
+from slidr.service.gathering import Gathering
 from slidr.service.history import Archive, View
-from slidr.service.intake import Headers, Problem, RefusedError
+from slidr.service.intake import Admitted, Headers, Problem, RefusedError
 from slidr.service.lifecycle import Service
 from slidr.service.log import REQUEST_ID, RequestIds
 from slidr.service.openapi import openapi_document
@@ -41,15 +45,6 @@ _VIEWS[b"view=admin"] = "admin"
 _encoder = msgspec.json.Encoder()
 _encode, _encode_lines = _encoder.encode, _encoder.encode_lines
 _log = logging.getLogger("slidr.service")
-
-
-class Response(NamedTuple):
-    """Status, body and headers of an answer, and how many clicks it has decided."""
-
-    status: int
-    body: bytes
-    headers: Headers = (_JSON,)
-    clicks: int = 0
 
 
 class Request:
@@ -102,15 +97,19 @@ class App:
         service: what decides; started and stopped by the caller.
         body_limit: bytes that a request may have.
         keys: what a request must show; nothing where None.
+        gathering: gives the metrics of all workers; this one has none beside it where None.
 
     Attributes:
         routes: all that can be asked for.
     """
 
-    def __init__(self, service: Service, body_limit: int, keys: Keys | None = None) -> None:
+    def __init__(
+        self, service: Service, body_limit: int, keys: Keys | None = None, gathering: Gathering | None = None
+    ) -> None:
         self._service = service
         self._body_limit = body_limit
         self._keys = keys
+        self._gathering = gathering
         self._ids = RequestIds()
         self._desk = PurchaseDesk(service)
         parts = service.parts
@@ -130,28 +129,62 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        began, request_id, metrics = time.perf_counter(), self._ids.of(scope["headers"]), self._service.metrics
+        began, request_id = time.perf_counter(), self._ids.of(scope["headers"])
         try:
-            status, body, headers, clicks = await self._respond(scope, receive)
+            response = await self._respond(scope, receive)
         except _DisconnectedError:
             return
-        except SlidrError as fault:
-            if isinstance(fault, OverloadError):
-                metrics.overloaded.inc()
-            status, body, headers, clicks = _refusal(fault, request_id)
         except Exception as fault:  # noqa: BLE001 a request that fails must not end the others
-            about = {"request_id": request_id}
-            _log.error("%s %s failed", scope["method"], self._place(scope["path"]), exc_info=fault, extra=about)
-            refused = _refused(500, "internal error", "the fault is in the service's log")
-            status, body, headers, clicks = _refusal(refused, request_id)
-        seconds = time.perf_counter() - began
-        metrics.answered(status, seconds, clicks)
-        if _log.isEnabledFor(logging.DEBUG):
-            told = (scope["method"], self._place(scope["path"]), status, 1000 * seconds, clicks)
-            _log.debug("%s %s %d in %.3f ms, %d clicks", *told, extra={"request_id": request_id})
+            response = self._failed(fault, scope["method"], scope["path"], request_id)
+        self._answered(response, began, scope["method"], scope["path"], request_id)
+        status, body, headers, _ = response
         further = ((b"content-length", b"%d" % len(body)), (REQUEST_ID, request_id.encode()))
         await send({"type": "http.response.start", "status": status, "headers": (*headers, *further)})
         await send({"type": "http.response.body", "body": body})
+
+    def decide(self, headers: list[tuple[bytes, bytes]], body: bytes, tell: Tell) -> None:
+        """Decide the clicks of a body that is there already; `tell` takes the answer, now or once they are decided.
+
+        What a request over ASGI is told, this one is told too.
+        """
+        began, request_id, lines = time.perf_counter(), self._ids.of(headers), False
+
+        def told(admitted: Admitted[Click], answers: list[Answer] | SlidrError) -> None:
+            if isinstance(answers, SlidrError):
+                response = self._failed(answers, "POST", DECISIONS, request_id)
+            else:
+                response = _decided(admitted, answers, lines=lines)
+            self._answered(response, began, "POST", DECISIONS, request_id)
+            tell(response, request_id)
+
+        try:
+            if self._keys is not None:
+                self._keys.check(headers, "decide")
+            kind = next((value for name, value in headers if name == b"content-type"), b"")
+            lines = kind != b"application/json" and _lines(kind)
+            self._refuse_too_large(len(body))
+            self._service.decide(body, told, lines=lines)
+        except Exception as fault:  # noqa: BLE001 a request that fails must not end the others
+            response = self._failed(fault, "POST", DECISIONS, request_id)
+            self._answered(response, began, "POST", DECISIONS, request_id)
+            tell(response, request_id)
+
+    def _failed(self, fault: Exception, method: str, path: str, request_id: str) -> Response:
+        """Return the answer to a request that is refused, or whose handler failed."""
+        if isinstance(fault, OverloadError):
+            self._service.metrics.overloaded.inc()
+        if isinstance(fault, SlidrError):
+            return _refusal(fault, request_id)
+        _log.error("%s %s failed", method, self._place(path), exc_info=fault, extra={"request_id": request_id})
+        return _refusal(_refused(500, "internal error", "the fault is in the service's log"), request_id)
+
+    def _answered(self, response: Response, began: float, method: str, path: str, request_id: str) -> None:
+        """Count a request."""
+        seconds = time.perf_counter() - began
+        self._service.metrics.answered(response.status, seconds, response.clicks)
+        if _log.isEnabledFor(logging.DEBUG):
+            told = (method, self._place(path), response.status, 1000 * seconds, response.clicks)
+            _log.debug("%s %s %d in %.3f ms, %d clicks", *told, extra={"request_id": request_id})
 
     def _place(self, path: str) -> str:
         """Return a path as the log has it: without a click_id, and without what is no path here."""
@@ -217,21 +250,15 @@ class App:
     async def _decide(self, request: Request) -> Response:
         body, lines = await self._body(request)
         admitted, future = self._service.accept(body, lines=lines)
-        answers = await future
-        if admitted.single:
-            return Response(200, _encode(answers[0]), clicks=1)
-        told, clicks = admitted.in_places(answers), len(answers)
-        if lines:
-            return Response(200, _encode_lines(told), (_NDJSON,), clicks)
-        return Response(200, _encode(told), clicks=clicks)
+        return _decided(admitted, await future, lines=lines)
 
     async def _report(self, request: Request) -> Response:
         body, lines = await self._body(request)
         admitted, receipts = await self._desk.report(body, lines=lines)
         if admitted.single:
-            return Response(200, _encode(receipts[0]))
+            return Response(200, _encode(receipts[0]), (_JSON,))
         told = admitted.in_places(receipts)
-        return Response(200, _encode_lines(told), (_NDJSON,)) if lines else Response(200, _encode(told))
+        return Response(200, _encode_lines(told), (_NDJSON,)) if lines else Response(200, _encode(told), (_JSON,))
 
     async def _history(self, request: Request) -> Response:
         parts, click_id, view = self._service.parts, request.argument, _view(request.scope.get("query_string", b""))
@@ -242,21 +269,32 @@ class App:
         if not entries:
             raise _refused(404, "unknown click", f"the journal holds no decision of click {click_id[:_LONGEST]!r}")
         deciding = {bundle.id: bundle for bundle in (parts.bundle, parts.challenger) if bundle is not None}
-        return Response(200, _encode(await asyncio.to_thread(self._archive.history, entries, view, deciding)))
+        return Response(200, _encode(await asyncio.to_thread(self._archive.history, entries, view, deciding)), (_JSON,))
 
     async def _document(self, _: Request) -> Response:
         routes = ((route.method, route.path, route.scope) for route in self.routes)
-        return Response(200, _encode(openapi_document(routes, keyless=self._keys is None or self._keys.open)))
+        return Response(200, _encode(openapi_document(routes, keyless=self._keys is None or self._keys.open)), (_JSON,))
 
     async def _health(self, _: Request) -> Response:
-        return Response(200, _encode({"alive": True}))
+        return Response(200, _encode({"alive": True}), (_JSON,))
 
     async def _ready(self, _: Request) -> Response:
         ready = self._service.ready.is_set()
-        return Response(200 if ready else 503, _encode({"ready": ready, **self._service.report()}))
+        return Response(200 if ready else 503, _encode({"ready": ready, **self._service.report()}), (_JSON,))
 
     async def _metrics(self, _: Request) -> Response:
-        return Response(200, self._service.metrics.exposition(), (_TEXT,))
+        gathering, metrics = self._gathering, self._service.metrics
+        return Response(200, metrics.exposition() if gathering is None else await gathering.gather(), (_TEXT,))
+
+
+def _decided(admitted: Admitted[Click], answers: list[Answer], *, lines: bool) -> Response:
+    """Return the answer to a request whose clicks are decided."""
+    if admitted.single:
+        return Response(200, _encode(answers[0]), (_JSON,), clicks=1)
+    told, clicks = admitted.in_places(answers), len(answers)
+    if lines:
+        return Response(200, _encode_lines(told), (_NDJSON,), clicks)
+    return Response(200, _encode(told), (_JSON,), clicks)
 
 
 class _DisconnectedError(Exception):

@@ -19,14 +19,14 @@ import msgspec
 
 from slidr.clock import SECOND, Clock
 from slidr.decide import Decisions
-from slidr.errors import JournalError
+from slidr.errors import JournalError, ServiceError
 from slidr.features.clicks import Click
 from slidr.features.store import Soundness
 from slidr.journal import Entry, Journal
 from slidr.service.answers import DEADLINE, Answer, Recorder, answer_of, shadows_of
 from slidr.service.live import Live
 from slidr.service.metrics import Metrics
-from slidr.service.queue import Batch, Limits, Queue, Request, UnavailableError
+from slidr.service.queue import Batch, Limits, Queue, Request, Told, UnavailableError
 from slidr.service.unfolded import Unfolded
 from slidr.tables import Verdict
 
@@ -106,18 +106,36 @@ class Batcher:
             OverloadError: they would not fit into the queue.
             UnavailableError: an earlier batch failed.
         """
+        future: asyncio.Future[list[Answer]] = self._loop.create_future()
+
+        def told(answers: list[Answer] | ServiceError) -> None:
+            if future.done():
+                return
+            if isinstance(answers, ServiceError):
+                future.set_exception(answers)
+            else:
+                future.set_result(answers)
+
+        self.decide(clicks, told)
+        return future
+
+    def decide(self, clicks: list[Click], told: Told) -> None:
+        """Queue the clicks of a request; their answers are told as soon as they are in the journal.
+
+        Raises:
+            OverloadError: they would not fit into the queue.
+            UnavailableError: an earlier batch failed.
+        """
         if self.fault is not None:
             raise UnavailableError(str(self.fault))
-        request = Request(clicks, self._loop.create_future(), time.perf_counter())
         if not clicks:
-            request.future.set_result([])
-            return request.future
-        self._queue.add(request)
+            told([])
+            return
+        self._queue.add(Request(clicks, told, time.perf_counter()))
         if not self._scheduled and self._flight is None:
             self._schedule()
         if self._thread is not None and self._watch is None:
             self._watch = self._loop.call_later(self._limits.deadline, self._look)
-        return request.future
 
     async def drain(self) -> None:
         """Decide everything that is queued, and end the thread that does."""
@@ -316,8 +334,7 @@ class Batcher:
         refused = UnavailableError(f"not decided: {fault}")
         begun = [batch, self._flight] if self._flight is not None else [batch]
         for request in (*(request for one in begun for request, _ in one.requests), *self._queue.clear()):
-            if not request.future.done():
-                request.future.set_exception(refused)
+            request.refuse(refused)
         self._failed(self)
 
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import sys
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from slidr.clock import Clock, SystemClock
@@ -26,13 +32,16 @@ from slidr.service.queue import Limits, UnavailableError
 from slidr.service.recovery import catch_up
 from slidr.service.state_files import StateFiles, snapshots_of
 from slidr.service.warming import warm_up
+from slidr.settings import duration
 
 __all__ = ["Parts", "Service"]
 
 _TICK = 0.25  # seconds between two looks at what can be done while no request waits
 _LOOK = 60.0  # seconds between two looks for a new table of slow features
-_FEW, _MANY = 1_000, 50_000  # journalled entries worth a checkpoint when idle, and under load
+_FEW, _MANY = 1_000, 5_000  # journalled entries worth a checkpoint when idle, and under load
+_NICE = 10  # of the thread that writes: it has time, and the thread that decides, perhaps on the same core, has not
 _LONGEST_LOG = 1 << 28  # bytes of write-ahead log after which a checkpoint may hold requests up
+_GARBAGE = 100_000  # objects made and not freed since the last look, which are looked at even under load
 _LONG_TAIL = 100_000  # clicks behind the snapshot that make a new one worth it, when idle: the next start folds less
 _BUSY = 10  # times as many of them under load
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between attempts to restore; the last one repeats
@@ -66,6 +75,7 @@ class Service:
         self._door: Door | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._checkpointing = False
+        self._writer = ThreadPoolExecutor(1, "slidr-write", initializer=_step_back)
         self._seen_batches = -1
         self._snapshotted = 0
         self._keys_change: int | None = None
@@ -75,6 +85,7 @@ class Service:
             entities=lambda: store.live if (store := self._store) else 0,
             evicted=lambda: store.evicted if (store := self._store) else 0,
         )
+        self.metrics.watch_lists(parts.rules, duration(parts.settings.rules.stale_after))
         self.metrics.watch_slow(lambda: self._batcher.live.store.slow if self._batcher else None, self.clock)
 
     @property
@@ -121,6 +132,7 @@ class Service:
             await batcher.drain()
         self._unready("stopped")
         await asyncio.gather(*self._tasks)
+        self._writer.shutdown()
         if batcher is None:
             return
         if batcher.fault is None:
@@ -141,6 +153,32 @@ class Service:
             OverloadError: the queue is full.
             UnavailableError: the service is not ready.
         """
+        admitted = self._admit(body, lines=lines)
+        return admitted, self.batcher.submit(admitted.items)
+
+    def decide(
+        self,
+        body: bytes,
+        told: Callable[[Admitted[Click], list[Answer] | ServiceError], None],
+        *,
+        lines: bool = False,
+    ) -> None:
+        """Parse, check and queue the clicks of a request; `told` takes their answers as soon as they are journalled.
+
+        Args:
+            body: see `accept`.
+            told: takes what was admitted and its answers, in order, or why there are none.
+            lines: see `accept`.
+
+        Raises:
+            RefusedError: see `accept`.
+            OverloadError: see `accept`.
+            UnavailableError: see `accept`.
+        """
+        admitted = self._admit(body, lines=lines)
+        self.batcher.decide(admitted.items, partial(told, admitted))
+
+    def _admit(self, body: bytes, *, lines: bool) -> Admitted[Click]:
         batcher, door = self._batcher, self._door
         if batcher is None or door is None:
             raise UnavailableError(f"the service is {self.state}; retry in a moment")
@@ -149,7 +187,7 @@ class Service:
         if admitted.faults:
             self.metrics.malformed.inc(len(admitted.faults))
         batcher.door_seconds += time.perf_counter() - began
-        return admitted, batcher.submit(admitted.items)
+        return admitted
 
     async def history(self, click_id: str) -> list[Entry]:
         """Return the journalled decisions of a click, oldest first; none where this process decided none.
@@ -297,8 +335,6 @@ class Service:
         if self.stopping.is_set():
             return
         asyncio.get_running_loop().call_later(_TICK, self._tick)
-        if not gc.isenabled():
-            gc.collect(1)
         batcher = self._batcher
         if batcher is None:
             return
@@ -307,6 +343,8 @@ class Service:
         if self._checkpointing or self._batcher is None:
             return
         idle, self._seen_batches = batcher.batches == self._seen_batches, batcher.batches
+        if not gc.isenabled() and (idle or gc.get_count()[0] > _GARBAGE):
+            gc.collect(1)
         store = self._store
         tail = store.sequence - self._snapshotted if store else 0
         if store and tail >= _LONG_TAIL * (1 if idle else _BUSY):
@@ -331,7 +369,7 @@ class Service:
             self.spawn(self._refresh(tables))
 
     async def _refresh(self, tables: SlowTables) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, tables.refresh)
+        await asyncio.get_running_loop().run_in_executor(self._writer, tables.refresh)
 
     def _change_keys(self, batcher: Batcher) -> None:
         """Start over from a snapshot, with the secret keys of now."""
@@ -353,13 +391,13 @@ class Service:
             self._files.write(snapshots)
 
         try:
-            await asyncio.get_running_loop().run_in_executor(None, write)
+            await asyncio.get_running_loop().run_in_executor(self._writer, write)
         except (SlidrError, OSError) as fault:
             _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
         self._checkpointing = False
 
     async def _checkpoint(self, journal: Journal) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, _checkpoint, journal)
+        await asyncio.get_running_loop().run_in_executor(self._writer, _checkpoint, journal)
         self._checkpointing = False
 
     def spawn(self, work: asyncio._CoroutineLike[None]) -> None:
@@ -367,6 +405,12 @@ class Service:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _step_back() -> None:
+    """Let this thread yield to those that decide, where the system has a say in that by thread."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _checkpoint(journal: Journal) -> None:

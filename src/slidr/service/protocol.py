@@ -14,19 +14,21 @@ import asyncio
 import logging
 import resource
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from slidr.service.direct import Decides, DirectCycle, fits
 from slidr.service.door import Problem
 from slidr.service.tls import Certificate
 from slidr.settings.serving import ServiceSettings
 
+DECISIONS = b"/v1/decisions"
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 _LINGER = 1.0  # seconds in which a client that is refused may read why
@@ -53,6 +55,11 @@ class Limits(NamedTuple):
     pipeline: int
 
 
+@lru_cache(maxsize=2)
+def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
+
+
 class _StopError(Exception):
     """Ends the parser; why is known already."""
 
@@ -66,6 +73,7 @@ class BoundedProtocol(HttpToolsProtocol):
         app_state: of uvicorn.
         limits: what the connection may take.
         refused: told the cause whenever a connection is refused or cut off.
+        decides: answers plain requests for decisions; these go over ASGI like all others where None.
     """
 
     def __init__(
@@ -77,8 +85,11 @@ class BoundedProtocol(HttpToolsProtocol):
         *,
         limits: Limits,
         refused: Callable[[str], None],
+        decides: Decides | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._decides = decides
+        self._direct: DirectCycle | None = None
         self._limits = limits
         self._refused = refused
         self._longest_wait = min(limits.request, limits.idle)
@@ -134,7 +145,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a request."""
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._head_bytes = 0
         if not self._reading:
             self._reading = True
@@ -149,6 +162,23 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= self._limits.pipeline:
             self._refuse(503, "pipelined", f"{self._limits.pipeline} requests wait already on this connection")
             raise _StopError
+        idle = self.cycle is None or self.cycle.response_complete
+        if (
+            self._decides is not None
+            and self.url == DECISIONS
+            and idle
+            and self.parser.get_method() == b"POST"
+            and fits(self.headers)
+        ):
+            alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+            self._direct = DirectCycle(self, self._decides, keep_alive=alive)
+            self.cycle = cast("RequestResponseCycle", self._direct)
+            return
+        self._direct = None
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect
+        self.headers += headers
         super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
@@ -159,10 +189,20 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         self._head = False
-        super().on_body(body)
+        cycle = self._direct
+        if cycle is not None:
+            cycle.body = cycle.body + body if cycle.body else body
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End the request."""
+        cycle = self._direct
+        if cycle is not None:
+            cycle.more_body = False
+            self._reading, self._head = False, True
+            cycle.begin(self.headers)
+            return
         super().on_message_complete()
         # Also where the answer came before the body had been read, which the method above passes over.
         self.cycle.more_body = False
@@ -177,19 +217,27 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
-        self.flow.resume_reading()
+        if not self.flow.write_paused:
+            self.flow.resume_reading()
         if not self._reading:
             self._since = self.loop.time()
 
     def pause_writing(self) -> None:
-        """Note that the client does not fetch its answers."""
+        """Note that the client does not fetch its answers, and read no more of its requests."""
         self._held_since = self.loop.time()
         super().pause_writing()
+        self.flow.pause_reading()
 
     def resume_writing(self) -> None:
         """Note that it does again."""
         self._held_since = None
         super().resume_writing()
+        if not self.pipeline:
+            self.flow.resume_reading()
+
+    def default_head(self) -> bytes:
+        """Return the lines of every answer's head, such as the date, which uvicorn renews every second."""
+        return _lines(tuple(self.server_state.default_headers))
 
     def _look(self) -> None:
         """Cut off a client that takes too long, and look again when it may next have done so."""
@@ -274,7 +322,7 @@ def configure(
     """Return the configuration of a server whose connections are bounded as the settings say.
 
     Args:
-        app: for ASGI.
+        app: for ASGI, and for plain requests for decisions.
         settings: with the limits.
         certificate: shown to clients; None where they speak without TLS.
         refused: told the cause whenever a connection is refused or cut off.
@@ -286,7 +334,7 @@ def configure(
         settings.connections,
         settings.pipeline,
     )
-    protocol: Any = partial(BoundedProtocol, limits=limits, refused=refused)
+    protocol: Any = partial(BoundedProtocol, limits=limits, decides=app, refused=refused)
     return Config(
         app,
         http=protocol,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 from slidr.errors import ServiceError
 from slidr.features.clicks import Click
@@ -36,23 +36,34 @@ class Limits(NamedTuple):
     deadline: float
 
 
+Told: TypeAlias = Callable[[list[Answer] | ServiceError], None]
+"""Takes the answers of a request, in the order of its clicks, or why there are none."""
+
+
 class Request:
     """Clicks of one request and the answers they got so far."""
 
-    __slots__ = ("answers", "clicks", "future", "since", "taken")
+    __slots__ = ("_told", "answers", "clicks", "since", "taken")
 
-    def __init__(self, clicks: list[Click], future: asyncio.Future[list[Answer]], since: float) -> None:
+    def __init__(self, clicks: list[Click], told: Told, since: float) -> None:
         self.clicks = clicks
-        self.future = future
         self.since = since
         self.answers: list[Answer] = []
         self.taken = 0
+        self._told: Told | None = told
 
     def answer(self, answers: list[Answer]) -> None:
         """Take answers of the next clicks, and tell who waits once all are there."""
-        self.answers += answers
-        if len(self.answers) == len(self.clicks) and not self.future.done():
-            self.future.set_result(self.answers)
+        self.answers = self.answers + answers if self.answers else answers
+        if len(self.answers) == len(self.clicks) and self._told is not None:
+            told, self._told = self._told, None
+            told(self.answers)
+
+    def refuse(self, fault: ServiceError) -> None:
+        """Tell who waits that there will be no answer."""
+        if self._told is not None:
+            told, self._told = self._told, None
+            told(fault)
 
 
 class Batch:
