@@ -34,6 +34,18 @@ def test_hashes_equal_another_implementation(secret: bytes, values: list[bytes])
     assert Pseudonymiser(secret).blobs(list(values)).tolist() == expected
 
 
+@given(st.lists(st.binary(min_size=40, max_size=70), min_size=1, max_size=20), st.integers(0, 2**32 - 1))
+def test_long_texts_that_repeat_hash_alike(values: list[bytes], seed: int) -> None:
+    """Among many, a long text that was seen before, or differs from one in a single byte, hashes as it does alone."""
+    generator = np.random.default_rng(seed)
+    near = [value[:at] + b"?" + value[at + 1 :] for value in values for at in generator.integers(0, len(value), 3)]
+    several = [*values, *near]
+    chosen = [several[place] for place in generator.integers(0, len(several), 1100)]
+    pseudonymiser = Pseudonymiser(SECRET)
+    alone = {value: int(pseudonymiser.blobs([value])[0]) for value in several}
+    assert pseudonymiser.blobs(list(chosen)).tolist() == [alone[value] for value in chosen]
+
+
 @given(st.lists(st.none() | st.text(max_size=30), max_size=20))
 def test_texts_hash_as_their_bytes(values: list[str | None]) -> None:
     """A text is its UTF-8, one with lone surrogates too; only null is zero."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from slidr.addresses import network
 from slidr.errors import FeatureError
+from slidr.features.arithmetic import Whole
 from slidr.features.catalogue import Catalogue, catalogue_hash
 from slidr.features.clicks import ClickBatch, join_keys
 from slidr.features.kernel import kernel
@@ -23,6 +24,10 @@ from slidr.features.store import EmbeddedStore, Folded, Store
 from slidr.tables import FEATURES
 
 _CHUNK = 65_536
+_PLACES = 1 << 14
+"""Addresses of a chunk that are remembered, so that the network of one that repeats is not looked for again."""
+_NETWORK = 7
+"""Bytes of a network at most."""
 _Item = TypeVar("_Item")
 
 
@@ -155,16 +160,12 @@ def encode_table(clicks: pa.Table, layout: Layout, pseudonymiser: Pseudonymiser)
     """Encode a CLICKS table for the fold."""
     single = [entity[0] for entity in layout.keys if len(entity) == 1]
     keys = np.empty((len(layout.keys), clicks.num_rows), np.uint64)
-    coded = {name: _coded(clicks[name]) for name in ("ip", "user_agent")}
     for row, column in enumerate(single):
-        source = "ip" if column == "network" else column
-        if source in coded:
-            values, places = coded[source]
-            hashes = _network_keys(values, pseudonymiser) if column == "network" else _keys(values, pseudonymiser)
-            # Place -1 is null, and so is the last hash.
-            np.take(np.append(hashes, np.uint64(0)), places, out=keys[row], mode="wrap")
-        else:
+        if column != "network":
             keys[row] = _keys(_strings(clicks[column]), pseudonymiser)
+    if "network" in single:
+        addresses = _strings(clicks["ip"])
+        keys[single.index("network")] = _network_keys(addresses, keys[single.index("ip")], pseudonymiser)
     join_keys(keys, len(single), layout, pseudonymiser)
     times = clicks["time"].cast(pa.int64()).to_numpy()
     logged_in = pc.fill_null(clicks["logged_in"].cast(pa.int8()), -1).to_numpy()
@@ -172,22 +173,16 @@ def encode_table(clicks: pa.Table, layout: Layout, pseudonymiser: Pseudonymiser)
 
 
 def _strings(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1 and column.type in {pa.string(), pa.large_string()}:
+        return column.chunk(0)
     return pa.concat_arrays(column.cast(pa.large_string()).chunks or [pa.array([], pa.large_string())])
 
 
-def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int32]]:
-    """Return the distinct values of a string column, and the place of each row's among them, -1 for null.
-
-    It pays where a value repeats and takes longer to hash or to parse than to look up: the text of a browser, an ip.
-    """
-    coded = _strings(column).dictionary_encode()
-    return coded.dictionary, pc.fill_null(coded.indices, -1).to_numpy()
-
-
 def _spans(array: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the bytes of large strings, where each value begins, and which are not null."""
+    """Return the bytes of strings, where each value begins, and which are not null."""
     _, offsets, data = array.buffers()
-    starts = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    width = np.int64 if array.type == pa.large_string() else np.int32
+    starts = np.frombuffer(offsets, width)[array.offset : array.offset + len(array) + 1].astype(np.int64)
     text = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
     return text, starts, np.asarray(array.is_valid())
 
@@ -197,38 +192,88 @@ def _keys(array: pa.Array, pseudonymiser: Pseudonymiser) -> NDArray[np.uint64]:
 
 
 @kernel()
-def _ipv4_networks(
-    data: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
-    valid: NDArray[np.bool_],
+def _repeated(keys: NDArray[np.uint64], seen: NDArray[np.int64], rows: NDArray[np.int64]) -> None:
+    """Write for each key the row of an equal one: its own, or that of the last one at its place in `seen`."""
+    mask = len(seen) - 1
+    for row in range(len(keys)):
+        place = np.int64(keys[row]) & mask
+        if keys[seen[place]] != keys[row]:
+            seen[place] = row
+        rows[row] = seen[place]
+
+
+@kernel(inline=True)
+def _ipv4_network(data: NDArray[np.uint8], start: Whole, stop: Whole, octets: NDArray[np.uint8]) -> Whole:
+    """Write b"4" and the first three octets of a plain dotted quad; returns how many bytes, 0 where it is none."""
+    octet, digits, dots = 0, 0, 0
+    octets[0] = 52
+    for at in range(start, stop):
+        letter = data[at]
+        if 48 <= letter <= 57 and digits < 3 and not (digits > 0 and octet == 0):
+            octet = 10 * octet + (letter - 48)
+            digits += 1
+        elif letter == 46 and digits > 0 and dots < 3 and octet <= 255:
+            dots += 1
+            octets[dots] = octet
+            octet, digits = 0, 0
+        else:
+            return 0
+    return 4 if dots == 3 and digits > 0 and octet <= 255 else 0
+
+
+@kernel(inline=True)
+def _ipv6_network(data: NDArray[np.uint8], start: Whole, stop: Whole, octets: NDArray[np.uint8]) -> Whole:
+    """Write b"6" and the first three groups of an address that has all eight, the first not zero, as above."""
+    group, digits, colons = 0, 0, 0
+    octets[0] = 54
+    for at in range(start, stop):
+        letter = data[at] | 32
+        if digits < 4 and 48 <= data[at] <= 57:
+            group = 16 * group + (letter - 48)
+            digits += 1
+        elif digits < 4 and 97 <= letter <= 102:
+            group = 16 * group + (letter - 87)
+            digits += 1
+        elif data[at] == 58 and digits > 0 and colons < 7 and (colons > 0 or group > 0):
+            if colons < 3:
+                octets[2 * colons + 1], octets[2 * colons + 2] = group >> 8, group & 255
+            colons += 1
+            group, digits = 0, 0
+        else:
+            return 0
+    return 7 if colons == 7 and digits > 0 else 0
+
+
+@kernel()
+def _networks(
+    text: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]],
+    rows: NDArray[np.int64],
     networks: NDArray[np.uint8],
-    parsed: NDArray[np.bool_],
+    ends: NDArray[np.int64],
 ) -> None:
-    """Write b"4" and the first three octets of each plain dotted quad; others are left to a full parser."""
-    for row in range(len(valid)):
-        octet, digits, dots, good = 0, 0, 0, valid[row]
-        for at in range(offsets[row], offsets[row + 1]):
-            letter = data[at]
-            if 48 <= letter <= 57 and digits < 3 and not (digits > 0 and octet == 0):
-                octet = 10 * octet + (letter - 48)
-                digits += 1
-            elif letter == 46 and digits > 0 and dots < 3:
-                networks[4 * row + 1 + dots] = octet
-                good &= octet <= 255
-                dots += 1
-                octet, digits = 0, 0
-            else:
-                good = False
-                break
-        parsed[row] = good and dots == 3 and digits > 0 and octet <= 255
-        networks[4 * row] = 52
+    """Write the networks of some rows' plain addresses, one behind the other; those of others are left empty."""
+    data, offsets, valid = text
+    for place in range(len(rows)):
+        start, stop = offsets[rows[place]], offsets[rows[place] + 1]
+        size, room = 0, networks[ends[place] :]
+        if valid[rows[place]]:
+            size = _ipv4_network(data, start, stop, room)
+            if size == 0:
+                size = _ipv6_network(data, start, stop, room)
+        ends[place + 1] = ends[place] + size
 
 
-def _network_keys(addresses: pa.Array, pseudonymiser: Pseudonymiser) -> NDArray[np.uint64]:
-    data, offsets, valid = _spans(addresses)
-    networks, parsed = np.zeros(4 * len(valid), np.uint8), np.zeros(len(valid), np.bool_)
-    _ipv4_networks(data, offsets, valid, networks, parsed)
-    keys = pseudonymiser.spans(networks, np.arange(0, 4 * len(valid) + 1, 4), parsed)
-    others = np.flatnonzero(valid & ~parsed)
-    keys[others] = pseudonymiser.blobs([network(text) for text in addresses.take(pa.array(others)).to_pylist()])
-    return keys
+def _network_keys(addresses: pa.Array, keys: NDArray[np.uint64], pseudonymiser: Pseudonymiser) -> NDArray[np.uint64]:
+    """Return the keys of addresses' networks; `keys` are those of the addresses, many of which repeat."""
+    text = _spans(addresses)
+    same = np.empty(len(keys), np.int64)
+    _repeated(keys, np.zeros(_PLACES, np.int64), same)
+    rows = np.flatnonzero(same == np.arange(len(keys)))
+    networks, ends = np.empty(_NETWORK * (len(rows) + 1), np.uint8), np.zeros(len(rows) + 1, np.int64)
+    _networks(text, rows, networks, ends)
+    parsed = np.diff(ends) > 0
+    found = np.zeros(len(keys), np.uint64)
+    found[rows] = pseudonymiser.spans(networks, ends, parsed)
+    others = rows[~parsed & text[2][rows]]
+    found[others] = pseudonymiser.blobs([network(address) for address in addresses.take(pa.array(others)).to_pylist()])
+    return found[same]

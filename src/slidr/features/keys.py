@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from slidr.clock import HOUR, SECOND
 from slidr.errors import SettingsError
+from slidr.features.arithmetic import Whole
 from slidr.features.kernel import kernel
 from slidr.features.prefetch import eight_bytes, natural
 
@@ -33,6 +34,11 @@ _EXAMPLE = "2026-03-01T00:00:00+00:00"
 _MARGIN = HOUR
 """Keys overlap longer than the horizon by this: clicks come late, and some are dated ahead of the clock."""
 _ROTATIONS = (13, 16, 17, 21, 32)
+_LONG = 48
+"""Bytes of a text, such as a browser's, from which on it is sooner compared with one seen before than hashed."""
+_PLACES_BITS = 12
+_MANY = 1024
+"""Texts of which it is worth remembering the long ones."""
 
 
 @numba.njit(inline="always")
@@ -72,8 +78,12 @@ def _siphash(data: NDArray[np.uint8], start: int, stop: int, secret: NDArray[np.
         v0, v1, v2, v3 = _round(v0, v1, v2, v3)
         v0 ^= word
     word = np.uint64(size & 0xFF) << np.uint64(56)
-    for byte in range(stop - whole):
-        word |= np.uint64(data[natural(whole + byte)]) << np.uint64(8 * byte)
+    odd = stop - whole
+    if odd > 0 and size >= 8:
+        word |= eight_bytes(data, stop - 8) >> np.uint64(64 - 8 * odd)
+    else:
+        for byte in range(odd):
+            word |= np.uint64(data[natural(whole + byte)]) << np.uint64(8 * byte)
     v3 ^= word
     v0, v1, v2, v3 = _round(v0, v1, v2, v3)
     v0, v1, v2, v3 = _round(v0, v1, v2, v3)
@@ -81,7 +91,29 @@ def _siphash(data: NDArray[np.uint8], start: int, stop: int, secret: NDArray[np.
     v2 ^= np.uint64(0xFF)
     for _ in range(4):
         v0, v1, v2, v3 = _round(v0, v1, v2, v3)
-    return v0 ^ v1 ^ v2 ^ v3
+    return np.uint64(v0 ^ v1 ^ v2 ^ v3)
+
+
+@kernel(inline=True)
+def _place_of(data: NDArray[np.uint8], start: int, stop: int) -> Whole:
+    """Return a place for a text of eight bytes or more, the same for equal ones; it need not be hard to guess."""
+    word = np.uint64(stop - start)
+    for at in range(start, stop - 7, 8):
+        word = _rotate(word, 13) ^ eight_bytes(data, at)
+    word = _rotate(word, 13) ^ eight_bytes(data, stop - 8)
+    return np.int64((word * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - _PLACES_BITS))
+
+
+@kernel(inline=True)
+def _equal(data: NDArray[np.uint8], one: tuple[Whole, Whole], other: tuple[Whole, Whole]) -> bool:
+    """Return whether two texts, the first of eight bytes or more, are the same."""
+    size = one[1] - one[0]
+    if other[1] - other[0] != size:
+        return False
+    for at in range(0, size - 7, 8):
+        if eight_bytes(data, one[0] + at) != eight_bytes(data, other[0] + at):
+            return False
+    return bool(eight_bytes(data, one[1] - 8) == eight_bytes(data, other[1] - 8))
 
 
 @kernel()
@@ -90,12 +122,22 @@ def _hash_spans(
     offsets: NDArray[np.int64],
     valid: NDArray[np.bool_],
     secret: NDArray[np.uint64],
+    seen: NDArray[np.int64],
     out: NDArray[np.uint64],
 ) -> None:
+    """Hash texts. A long one that equals the last long one at its place in `seen`, by row plus one, has its hash."""
     for row in range(len(valid)):
         out[row] = np.uint64(0)
         if valid[row]:
-            key = _siphash(data, offsets[row], offsets[row + 1], secret)
+            start, stop = offsets[row], offsets[row + 1]
+            if stop - start >= _LONG and len(seen):
+                place = _place_of(data, start, stop)
+                last = seen[place] - 1
+                seen[place] = row + 1
+                if last >= 0 and _equal(data, (start, stop), (offsets[last], offsets[last + 1])):
+                    out[row] = out[last]
+                    continue
+            key = _siphash(data, start, stop, secret)
             out[row] = key if key != np.uint64(0) else np.uint64(1)
 
 
@@ -164,7 +206,8 @@ class Pseudonymiser:
     ) -> NDArray[np.uint64]:
         """Hash the spans `data[offsets[i]:offsets[i + 1]]`; rows that are not valid become 0."""
         out = np.empty(len(valid), np.uint64)
-        _hash_spans(data, offsets, valid, self._secret, out)
+        seen = np.zeros(1 << _PLACES_BITS if len(valid) >= _MANY else 0, np.int64)
+        _hash_spans(data, offsets, valid, self._secret, seen, out)
         return out
 
     def join(self, keys: NDArray[np.uint64], rows: tuple[int, ...]) -> NDArray[np.uint64]:
