@@ -8,21 +8,31 @@ from numpy.typing import NDArray
 from slidr.clock import HOUR
 from slidr.features.arithmetic import Whole
 from slidr.features.kernel import kernel
+from slidr.features.prefetch import natural, prefetch
 
 REPEAT_WINDOW = HOUR
 MEMORY = 2 * REPEAT_WINDOW
 """How far behind the newest click, in event time, a click_id is remembered."""
 _FIELDS = 3  # key, time, sequence
+_AHEAD = 16
 
 
 @kernel(inline=True)
 def _place(table: NDArray[np.int64], key: Whole) -> Whole:
     """Return where the entry of a key stands, or, where it has none, the free place for it."""
     mask = len(table) // _FIELDS - 1
-    slot = key & mask
-    while table[_FIELDS * slot] != 0 and table[_FIELDS * slot] != key:
-        slot = (slot + 1) & mask
-    return _FIELDS * slot
+    at: Whole = natural(_FIELDS * (key & mask))
+    while table[at] != 0 and table[at] != key:
+        at = natural(at + _FIELDS if at + _FIELDS < len(table) else 0)
+    return at
+
+
+@kernel(inline=True)
+def _expect(table: NDArray[np.int64], ids: NDArray[np.uint64], click: Whole) -> None:
+    """Fetch what will be asked for a few clicks later."""
+    later = click + _AHEAD
+    if later < len(ids):
+        prefetch(table, _FIELDS * (np.int64(ids[later]) & (len(table) // _FIELDS - 1)))
 
 
 @kernel()
@@ -35,6 +45,7 @@ def _number(
     repeats: NDArray[np.bool_],
 ) -> None:
     for click in range(len(ids)):
+        _expect(table, ids, click)
         wanted = np.int64(ids[click])
         at = _place(table, wanted)
         known = table[at] == wanted
@@ -61,6 +72,7 @@ def _note(
     sequences: NDArray[np.int64],
 ) -> None:
     for click in range(len(ids)):
+        _expect(table, ids, click)
         wanted = np.int64(ids[click])
         at = _place(table, wanted)
         if table[at] == 0:
