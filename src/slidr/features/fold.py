@@ -52,7 +52,7 @@ from slidr.features.layout import (
     WINDOWS,
     sketches_at,
 )
-from slidr.features.prefetch import natural, prefetch
+from slidr.features.prefetch import natural, prefetch, turn_ring
 
 _SECONDS = 1e6
 _LN2_HOURS = LN2 * 3.6e9
@@ -61,6 +61,10 @@ _GAP_MEMORY = 16
 AHEAD = 8
 """Clicks between asking for a cache line and using it."""
 Views: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64]]
+# For each place of a ring's present hop, how many hops ago each of the ring's hops began; two lanes stay empty.
+_AGES = np.pad((np.arange(HOPS)[:, None] - np.arange(HOPS)) % HOPS, ((0, 0), (0, 2))).astype(np.float64).ravel()
+# What a click adds to a ring: one in the hop of its place, nothing anywhere where it is too late.
+_ONES = (np.eye(HOPS + 1, 8, dtype=np.uint32) * (np.arange(HOPS + 1) < HOPS)[:, None]).astype(np.uint32).ravel()
 _STATE_EVICTED = 2  # the value of Soundness.STATE_EVICTED, which stands a module higher
 
 
@@ -88,21 +92,6 @@ def find(index: NDArray[np.int64], key: np.uint64, used: NDArray[np.int64], room
 
 
 @kernel(inline=True)
-def _forget(words: NDArray[np.uint32], ring: Whole, place: Whole, gone: Whole) -> None:
-    """Clear the newest `gone` hops of a ring, whose current hop stands at `place`, and take them off its total."""
-    if gone >= HOPS:
-        for word in range(ring, ring + RING_WORDS):
-            words[word] = np.uint32(0)
-        return
-    total = words[ring]
-    for _ in range(gone):
-        total -= words[ring + 1 + place]
-        words[ring + 1 + place] = np.uint32(0)
-        place = place - 1 if place > 0 else HOPS - 1
-    words[ring] = total
-
-
-@kernel(inline=True)
 def _windows(
     words: NDArray[np.uint32],
     ring: Whole,
@@ -113,28 +102,24 @@ def _windows(
     """Count the click in every window's ring and read the totals; returns how many windows were too late for it."""
     own_time, last, now = times
     late = 0
-    at = BODY
+    at: Whole = BODY
     for _ in range(layout[WINDOWS]):
         # Rounded division by doubles has the exact floor for times below 2^52, the year 2112.
         hop = float(layout[at])
         current = int(now / hop)
         place: Whole = np.int64(np.uint64(current) % np.uint64(HOPS))
-        if now != last:
-            gone = current - int(last / hop)
-            if gone > 0:
-                _forget(words, ring, place, gone)
+        own: Whole = place
         if own_time != now:
             behind = current - int(own_time / hop)
-            place = -1 if behind >= HOPS else place - behind if place >= behind else place - behind + HOPS
-        if place >= 0:
-            words[ring + 1 + place] += np.uint32(1)
-            words[ring] += np.uint32(1)
-        else:
-            late += 1
+            own = HOPS if behind >= HOPS else place - behind if place >= behind else place - behind + HOPS
+            late += own == HOPS
+        since = float(current) * hop - last
+        total = turn_ring(words, natural(ring + 1), _AGES, 8 * place, hop, since, _ONES, 8 * own)
+        words[ring] = total
         if layout[at + 1] >= 0:
-            row[layout[at + 1]] = np.float32(words[ring])
-        ring += RING_WORDS
-        at += 2
+            row[natural(layout[at + 1])] = np.float32(total)
+        ring = natural(ring + RING_WORDS)
+        at = natural(at + 2)
     return late
 
 
