@@ -69,8 +69,7 @@ class SideBySide:
     those of the union's layout.
 
     >>> from slidr.features.catalogue import Clicks
-    >>> from slidr.features.slow import SlowTables
-    from slidr.features.store import EmbeddedStore
+    >>> from slidr.features.store import EmbeddedStore
     >>> layouts = [compile_catalogue((Clicks("user", window),)) for window in ("1h", "6h")]
     >>> [view.layout.names for view in SideBySide(layouts, EmbeddedStore(side_by_side(layouts)[0])).views]
     [('clicks_user_1h',), ('clicks_user_6h',)]

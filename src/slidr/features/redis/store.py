@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from slidr.errors import StoreError
 from slidr.features.clicks import ClickBatch
 from slidr.features.fold import fold_click
-from slidr.features.layout import HORIZON, Block, Layout
-from slidr.features.redis.agreement import LEFT_OUT, Agreement, agreed_blocks, read_agreement
-from slidr.features.redis.call import Call, Terms, agree, agreement_key, digest, function, without_twins
+from slidr.features.layout import Block, Layout
+from slidr.features.redis.call import Call, Terms, agreement_key, digest, function, without_twins
 from slidr.features.redis.decided import Decided
-from slidr.features.redis.nodes import Command, Identity, Nodes
+from slidr.features.redis.membership import Membership
+from slidr.features.redis.nodes import Command, Nodes
 from slidr.features.redis.values import Reader
 from slidr.features.slow import SlowTables, fill_slow
 from slidr.features.store import Folded, Soundness
@@ -31,8 +31,6 @@ from slidr.features.store import Folded, Soundness
 _ATTEMPTS = 3
 _MOST_REPLACED = 64
 """Records put back with one call."""
-NEVER = 2**62
-"""A time that does not come."""
 _MOST_UNFINISHED = 1000
 """Calls put off until all servers answer again; beyond them the oldest are given up, as their rows were."""
 
@@ -51,7 +49,6 @@ class RedisStore:
 
     Attributes:
         decided: what was decided of each click_id, within an hour.
-        failovers: how often a replica took over while this process was at work.
         fault: why the last clicks were not folded; empty once they are again.
 
     Raises:
@@ -71,26 +68,16 @@ class RedisStore:
     ) -> None:
         self.layout = layout
         self.partitions = partitions
-        self._secret = secret
-        self._joining = frozenset(joining)
         self.slow = slow
-        self.failovers = 0
         self.fault = ""
         self.nodes = Nodes(urls, partitions, timeout)
         self.nodes.connect()
         self.decided = Decided(self.nodes, partitions)
+        self._membership = Membership(self.nodes, layout, partitions, secret=secret, joining=joining)
         self._reader = Reader(layout)
-        self._warm = np.zeros(len(layout.blocks), np.int64)
         # At least two horizons, as event time and the server's may differ; every touch begins it anew.
         self._expiry = 2 * layout.horizon // 1000
-        self._epoch = ""
-        self._generation = -1
         self._newest = 0
-        self._revives = NEVER
-        self._settled = [False] * partitions
-        self._expected = [b""] * partitions
-        self._agreed: list[Agreement | None] = [None] * partitions
-        self._served: list[Identity | None] = [None] * partitions
         self._unfinished: deque[Call] = deque(maxlen=_MOST_UNFINISHED)
         self._heavy: list[dict[str, tuple[int, str, bytes]]] = [{} for _ in range(partitions)]
 
@@ -101,7 +88,7 @@ class RedisStore:
 
     def fold_by_block(self, clicks: ClickBatch) -> Folded:
         """Fold clicks, and tell the soundness of every block by itself: uint8[blocks, n]."""
-        count = len(clicks)
+        self.fault, count = "", len(clicks)
         folded = Folded(
             np.zeros((count, len(self.layout.names)), np.float32),
             np.full(count, -1, np.int64),
@@ -117,19 +104,24 @@ class RedisStore:
         folded.rows[unread], folded.soundness[:, unread] = 0, Soundness.ORIGINAL_UNKNOWN
         return folded
 
+    @property
+    def failovers(self) -> int:
+        """How often a replica took over while this process was at work."""
+        return self._membership.failovers
+
     def settle(self, now: int) -> bool:
         """Agree with those who share the store; False where its state is lost or was never there.
 
         Raises:
             StoreError: a server cannot be used.
         """
-        return self._agree(now)
+        return self._membership.agree(now)
 
     def cold_blocks(self, layout: Layout, now: int) -> tuple[Block, ...]:
         """Return the blocks of a layout that are missing, or younger than their horizon at a time."""
-        warm = {block.key: since for block, since in zip(self.layout.blocks, self._warm.tolist(), strict=True)}
-        agreed = all(agreement is not None for agreement in self._agreed)
-        return tuple(block for block in layout.blocks if not agreed or now < warm.get(block.key, now + 1))
+        membership = self._membership
+        warm = {block.key: since for block, since in zip(self.layout.blocks, membership.warm.tolist(), strict=True)}
+        return tuple(block for block in layout.blocks if not membership.whole or now < warm.get(block.key, now + 1))
 
     def close(self) -> None:
         """Close the connections."""
@@ -140,10 +132,11 @@ class RedisStore:
         call = self._call(clicks if len(places) == len(clicks) else clicks.take(places))
         for _ in range(_ATTEMPTS):
             try:
-                if not self._agree(_newest(call)):
+                if not self._membership.agree(_newest(call)):
+                    self.fault = self._membership.fault
                     folded.soundness[:, places] = Soundness.STATE_COLD
                     return
-                if call.epoch != self._epoch:
+                if call.epoch != self._membership.epoch:
                     # Seeded anew meanwhile: what the call knows is of the state before.
                     call = self._call(call.batch)
                 self._catch_up()
@@ -160,7 +153,7 @@ class RedisStore:
         self._finish(call, places, folded)
 
     def _call(self, batch: ClickBatch) -> Call:
-        return Call(batch, self.layout.blocks, self._reader.rows, self.partitions, self._epoch)
+        return Call(batch, self.layout.blocks, self._reader.rows, self.partitions, self._membership.epoch)
 
     def _put_off(self, call: Call) -> None:
         """Keep a call that claimed its clicks and could not add them: sent again, they are repeats to all others."""
@@ -175,7 +168,7 @@ class RedisStore:
         """
         while self._unfinished:
             call = self._unfinished[0]
-            if call.epoch == self._epoch:
+            if call.epoch == self._membership.epoch:
                 others = self._number(call)
                 if (others >= 0).any():
                     own = others < 0
@@ -216,7 +209,7 @@ class RedisStore:
         call = self._call(clicks.take(places)).resumed(sequences, repeats=repeats)
         for _ in range(_ATTEMPTS):
             try:
-                if not self._agree(_newest(call)) or call.epoch != self._epoch:
+                if not self._membership.agree(_newest(call)) or call.epoch != self._membership.epoch:
                     break
                 self._add(call)
                 break
@@ -296,7 +289,7 @@ class RedisStore:
             heavy = self._heavy[partition]
             names = list(heavy)[:_MOST_REPLACED]
             parts = [part for name in names for part in heavy.pop(name)]
-            about = [self._expected[partition], self._expiry, *parts]
+            about = [self._membership.expected[partition], self._expiry, *parts]
             replace = [function("replace", [agreement_key(partition), *names], about)] if names else []
             sent[partition] = [*remembered.pop(partition, ()), *replace, command]
         answers: dict[int, list[Any] | StoreError] = {}
@@ -304,7 +297,7 @@ class RedisStore:
         for partition in commands:
             answer = ran[partition]
             if not isinstance(answer, StoreError) and answer[-1][0] == b"agreement":
-                self._settled[partition] = False
+                self._membership.doubt(partition)
                 answers[partition] = StoreError(f"partition {partition} of redis holds another state than before")
             else:
                 answers[partition] = answer if isinstance(answer, StoreError) else answer[-1]
@@ -325,7 +318,7 @@ class RedisStore:
         return good
 
     def _terms(self, partition: int) -> Terms:
-        return Terms(partition, self._epoch, self._expected[partition], self._expiry)
+        return Terms(partition, self._membership.epoch, self._membership.expected[partition], self._expiry)
 
     def _finish(self, call: Call, places: NDArray[np.int64], folded: Folded) -> None:
         """Fold what the entities hold, write the rows, and note whose record should be packed again."""
@@ -337,98 +330,14 @@ class RedisStore:
         if len(read.damaged):
             self.fault = f"redis holds a damaged value of entity {call.names[read.damaged[0]]}"
             soundness[np.isin(call.entities.of, read.damaged)] = Soundness.STATE_COLD
-        if self._warm.any():
-            soundness[(times < self._warm[:, None]) & (soundness == Soundness.SOUND)] = Soundness.STATE_COLD
+        warm = self._membership.warm
+        if warm.any():
+            soundness[(times < warm[:, None]) & (soundness == Soundness.SOUND)] = Soundness.STATE_COLD
         folded.soundness[:, places] = soundness
         for entity, packed in read.packed.items():
             value = call.values[entity]
             home = int(call.entities.homes[entity])
             self._heavy[home][call.names[entity]] = (len(value), digest(value), packed)
-
-    def _agree(self, newest: int) -> bool:
-        """Make sure of the agreement on every partition; False where the state of any is lost or was never there.
-
-        Raises:
-            StoreError: a server cannot be used, or the state is spread over another number of partitions.
-        """
-        self.nodes.connect()
-        if newest >= self._revives:
-            self._settled = [False] * self.partitions
-        if all(self._settled) and self._generation == self.nodes.generation:
-            return True
-        for partition in range(self.partitions):
-            identity = self.nodes.identity(partition)
-            if not self._settled[partition] or self._served[partition] != identity:
-                self._settled[partition] = self._settle(partition, identity, newest)
-        epochs = {agreed.epoch for agreed in self._agreed if agreed is not None}
-        if not all(self._settled) or len(epochs) != 1:
-            self._settled = [False] * self.partitions
-            return False
-        (self._epoch,) = epochs
-        self._generation = self.nodes.generation
-        return True
-
-    def _settle(self, partition: int, identity: Identity, newest: int) -> bool:
-        """Agree on a partition with those who share it; False where its state is lost or was never there."""
-        key = agreement_key(partition)
-        for _ in range(_ATTEMPTS):
-            held = self._whole_answer(partition, ("GET", key))
-            if not held:
-                return False
-            agreed = read_agreement(held)
-            if agreed.partitions != self.partitions:
-                raise StoreError(
-                    f"redis holds the state in {agreed.partitions} partitions, and this process was set to"
-                    f" {self.partitions}; set the same number, or run `slidr seed` again"
-                )
-            if self._secret and agreed.secret and agreed.secret != self._secret:
-                raise StoreError(
-                    f"redis holds the state of secret key {agreed.secret}, and this process hashes with {self._secret}:"
-                    " use the key file of the seed, or run `slidr seed` again"
-                )
-            wanted = self._wanted(partition, agreed, identity, newest)
-            if wanted is None:
-                return False
-            text = wanted.encoded()
-            if text == held or self._whole_answer(partition, agree(partition, agreed, wanted)) == text:
-                self._agreed[partition], self._expected[partition] = wanted, text
-                self._served[partition] = identity
-                self._warm = self._warm_from()
-                return True
-        raise StoreError(f"the processes that share partition {partition} of redis do not agree on its blocks")
-
-    def _warm_from(self) -> NDArray[np.int64]:
-        """Return the time of the clicks from which each block is as old as its horizon; 0 where it always was."""
-        agreed = [one.blocks for one in self._agreed if one is not None]
-        warm, left = [], []
-        for block in self.layout.blocks:
-            since = [blocks[block.key] for blocks in agreed]
-            left += [-one for one in since if one < 0]
-            latest = NEVER if min(since, default=0) < 0 else max(since, default=0)
-            warm.append(latest and latest + int(block.layout[HORIZON]))
-        self._revives = min(left) + LEFT_OUT if left else NEVER
-        return np.array(warm, np.int64)
-
-    def _whole_answer(self, partition: int, command: Command) -> Any:
-        answer = self.nodes.run({partition: [command]})[partition]
-        if isinstance(answer, StoreError):
-            raise answer
-        return answer[0]
-
-    def _wanted(self, partition: int, held: Agreement, identity: Identity, newest: int) -> Agreement | None:
-        """Return what this process needs to be agreed on, or None where the server may have lost data."""
-        run, before, served = held.run, self._agreed[partition], self._served[partition]
-        if held.run != identity.run:
-            took_over = served is not None and served.address != identity.address
-            if not took_over or before is None or before.epoch != held.epoch:
-                self.fault = f"redis at {identity.address[0]}:{identity.address[1]} started anew; run `slidr seed`"
-                return None
-            # A replica: it has all that its master sent, which is all but the last moments.
-            run = identity.run
-            self.failovers += 1
-        joining = () if before is not None else self._joining
-        blocks = agreed_blocks(held.blocks, [block.key for block in self.layout.blocks], joining, newest)
-        return Agreement(held.epoch, run, held.partitions, held.secret, blocks)
 
 
 def _newest(call: Call) -> int:
