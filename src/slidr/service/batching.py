@@ -203,7 +203,7 @@ class Batcher:
             self._deliver(batch, [])
             return
         began = time.perf_counter()
-        entries, answers = self._answers(batch, decided, now)
+        entries, answers = self._answers(batch, first, decided.recalled, now)
         shadows = shadows_of(first, decided.second, entries) if decided.second is not None else ()
         try:
             if entries:
@@ -220,10 +220,11 @@ class Batcher:
             self._metrics.shadowed(first, decided.second)
         self._deliver(batch, answers)
 
-    def _answers(self, batch: Batch, decided: _Decided, now: int) -> tuple[list[Entry], list[Answer]]:
+    def _answers(
+        self, batch: Batch, first: Decisions, recalled: dict[int, bytes], now: int
+    ) -> tuple[list[Entry], list[Answer]]:
         """Return what is journalled of a batch, and the answers of the clicks that the store was asked for."""
-        first, clicks = decided.first, batch.asked
-        assert first is not None  # noqa: S101 told apart before
+        clicks = batch.asked
         entries = self._recorder.entries(first, clicks, now)
         if len(entries) == len(clicks):
             return entries, [answer_of(entry) for entry in entries]
@@ -240,8 +241,8 @@ class Batcher:
                 answers.append(answer_of(next(fresh)))
             elif (entry := known.get(sequence)) is not None:
                 answers.append(answer_of(entry))
-            elif (recalled := decided.recalled.get(ids[place])) is not None:
-                answers.append(_unpack(recalled))
+            elif (told := recalled.get(ids[place])) is not None:
+                answers.append(_unpack(told))
             elif first.reasons[place] == ORIGINAL_UNKNOWN or batch.live.shared is None:
                 answers.append(_unknown(first, place))
             else:

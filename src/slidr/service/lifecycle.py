@@ -227,7 +227,7 @@ class Service:
         before = batcher.live
         await loop.run_in_executor(None, warm_up, parts)
         if isinstance(before.store, EmbeddedStore) and not fits(parts, before):
-            await self._write(self._copies(before), batcher.journal)
+            await self._write(_copies(before, before.store), batcher.journal)
         after = await loop.run_in_executor(None, reopen, parts, before, self._files, self.clock)
         own = after.store if isinstance(after.store, EmbeddedStore) and after.store is not before.store else None
         if own is not None:
@@ -304,11 +304,6 @@ class Service:
         except (SlidrError, OSError) as fault:
             _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
 
-    def _copies(self, live: Live) -> list[Snapshot]:
-        """Return copies of the state as it is between two batches, to be written on another thread."""
-        assert isinstance(live.store, EmbeddedStore)  # noqa: S101 asked before
-        return [snapshot.copy() for snapshot in snapshots_of(live.store, live.champion.pseudonymiser)]
-
     def _failed(self, batcher: Batcher) -> None:
         """Stop deciding, and restore the state from snapshot and journal."""
         batcher.journal.close()
@@ -350,7 +345,7 @@ class Service:
         if store and tail >= _LONG_TAIL * (1 if idle else _BUSY):
             self._snapshotted += tail
             self._checkpointing = True
-            self.spawn(self._write(self._copies(batcher.live), batcher.journal))
+            self.spawn(self._write(_copies(batcher.live, store), batcher.journal))
             return
         waiting = batcher.journal.waiting
         if waiting >= _MANY or (idle and waiting >= _FEW):
@@ -411,6 +406,11 @@ def _step_back() -> None:
     """Let this thread yield to those that decide, where the system has a say in that by thread."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
+def _copies(live: Live, store: EmbeddedStore) -> list[Snapshot]:
+    """Return copies of the state as it is between two batches, to be written on another thread."""
+    return [snapshot.copy() for snapshot in snapshots_of(store, live.champion.pseudonymiser)]
 
 
 def _checkpoint(journal: Journal) -> None:
