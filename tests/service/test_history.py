@@ -10,6 +10,7 @@ from tests.service.making import NOW, body, click, make_parts
 
 from slidr.bundle import Bundle
 from slidr.clock import ManualClock
+from slidr.errors import JournalError
 from slidr.journal import Context, Entry, Journal
 from slidr.service.app import App
 from slidr.service.auth import Keys
@@ -141,3 +142,20 @@ def test_the_latest_decision_stands_last(tmp_path: Path) -> None:
         ("invalid_sophisticated", ("model",)),
     ]
     assert first.decided_at < second.decided_at
+
+
+def test_what_another_process_decided_is_found(tmp_path: Path) -> None:
+    """A click that this process has not decided is looked for in the journals beside it."""
+    own, other = tmp_path / "own.sqlite", tmp_path / "other.sqlite"
+    with Journal(own), Journal(other) as journal:
+        journal.declare(CONTEXT)
+        journal.append([entry(5, "invalid_general", "crawlers"), entry(6, "valid", click_id="d")])
+    archive = Archive(own, tmp_path, [other, tmp_path / "absent.sqlite"])
+    found = archive.elsewhere("c")
+    assert [one.sequence for one in found] == [5]
+    (told,) = archive.history(found, "auditor", {}).decisions
+    assert isinstance(told, AuditorDecision)
+    assert "version 7" in told.explanations[0].words
+    assert archive.elsewhere("never") == []
+    with pytest.raises(JournalError, match="no entries of context 'unknown'"):
+        archive.history([entry(7, "valid", context="unknown")], "auditor", {})

@@ -267,6 +267,8 @@ class App:
             raise _refused(403, "not allowed", detail)
         entries = await self._service.history(click_id) if len(click_id) <= _LONGEST else []
         if not entries:
+            entries = await asyncio.to_thread(self._archive.elsewhere, click_id)
+        if not entries:
             raise _refused(404, "unknown click", f"the journal holds no decision of click {click_id[:_LONGEST]!r}")
         deciding = {bundle.id: bundle for bundle in (parts.bundle, parts.challenger) if bundle is not None}
         return Response(200, _encode(await asyncio.to_thread(self._archive.history, entries, view, deciding)), (_JSON,))

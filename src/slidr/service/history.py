@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -11,8 +12,8 @@ import msgspec
 from msgspec import Meta
 
 from slidr.bundle import Bundle, read_bundle
-from slidr.errors import SlidrError
-from slidr.journal import Entry, Journal
+from slidr.errors import JournalError, SlidrError
+from slidr.journal import Context, Entry, Journal
 from slidr.reasons import MODEL, Explainer, Reason, explain
 from slidr.service.answers import answer_of
 
@@ -139,17 +140,31 @@ AnyHistory = History[AdvertiserDecision] | History[AuditorDecision] | History[Ad
 
 
 class Archive:
-    """Tells the history of clicks from a journal, with the bundles that decided.
+    """Tells the history of clicks from journals, with the bundles that decided.
 
     Args:
-        journal: the file.
+        journal: the file of this process.
         bundles: the folder where bundles are, each under its name.
+        others: the files of processes beside it, which may have decided what this one has not.
     """
 
-    def __init__(self, journal: Path, bundles: Path) -> None:
-        self._journal = journal
+    def __init__(self, journal: Path, bundles: Path, others: Sequence[Path] = ()) -> None:
+        self._journals = (journal, *others)
         self._bundles = bundles
         self._explainers: dict[str, Explainer | None] = {}
+
+    def elsewhere(self, click_id: str) -> list[Entry]:
+        """Return the decisions of a click that other processes have journalled, oldest first; reads them whole.
+
+        Raises:
+            JournalError: a journal cannot be read.
+        """
+        found: list[Entry] = []
+        for path in self._journals[1:]:
+            if path.exists():
+                with Journal(path, write=False) as journal:
+                    found += journal.history(click_id)
+        return sorted(found, key=lambda entry: entry.decided_at)
 
     def history(self, entries: Sequence[Entry], view: View, deciding: Mapping[str, Bundle]) -> AnyHistory:
         """Return what somebody may see of a click's decisions.
@@ -167,15 +182,21 @@ class Archive:
         click_id = entries[0].click_id
         if view == "advertiser":
             return History(click_id, [_for_advertiser(entry) for entry in entries])
-        with Journal(self._journal, write=False) as journal:
-            why = [
-                explain(entry, journal.context(entry.context), self._explainer(entry.bundle, deciding))
-                for entry in entries
-            ]
+        why = [
+            explain(entry, self._context(entry.context), self._explainer(entry.bundle, deciding)) for entry in entries
+        ]
         pairs = zip(entries, why, strict=True)
         if view == "auditor":
             return History(click_id, [_for_auditor(entry, reasons) for entry, reasons in pairs])
         return History(click_id, [_for_admin(entry, reasons) for entry, reasons in pairs])
+
+    def _context(self, name: str) -> Context:
+        """Return what entries have in common; it is the same in every journal that has it."""
+        for path in self._journals:
+            if path.exists():
+                with Journal(path, write=False) as journal, suppress(JournalError):
+                    return journal.context(name)
+        raise JournalError(f"{self._journals[0]} and those beside it have no entries of context {name!r}")
 
     def _explainer(self, name: str, deciding: Mapping[str, Bundle]) -> Explainer | None:
         """Return what explains the decisions of a bundle; None where the bundle is not here any more."""
