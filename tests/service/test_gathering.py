@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import uvloop
 from prometheus_client.parser import text_string_to_metric_families
+from tests.service.asking import answer, run
 
+from slidr.service.app import App
 from slidr.service.gathering import Gathering, merged
+from slidr.service.lifecycle import Parts
 from slidr.service.metrics import Metrics
 
 
@@ -74,6 +77,19 @@ def test_whichever_worker_is_asked_answers_for_all(folder: Path, loop: type[asyn
 
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(work())
+
+
+def test_a_scrape_of_one_service_shows_its_neighbour(folder: Path, parts: Parts) -> None:
+    """`/metrics` of an application among several answers for all of them."""
+
+    async def work(app: App) -> None:
+        mine, other = (Gathering(folder, n, 2, m.exposition) for n, m in enumerate((Metrics(), counting(201))))
+        await other.start()
+        beside = App(app._service, 1 << 20, gathering=mine)
+        assert b'worker="1",status="201"} 1.0' in (await answer(beside, "GET", "/metrics")).body
+        await other.stop()
+
+    run(parts, work)
 
 
 def test_a_worker_that_hangs_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
