@@ -34,6 +34,8 @@ MODEL = "model"
 NO_IDENTIFIERS = "no_identifiers"
 ALLOW = "allow"
 """The action of a list rule whose hits are valid, whatever the model thinks of them."""
+# The attributes of an enumeration are looked up slowly, and these stand in every decision.
+_VALID, _INVALID, _SOUND, _BY_MODEL = Verdict.VALID, Verdict.INVALID_SOPHISTICATED, int(Soundness.SOUND), (MODEL,)
 _MOST_SLICES = 100_000
 
 
@@ -292,8 +294,7 @@ class Decider:
         ended = time.perf_counter()
         lists = self._hits(batch, attributes)
         ruled = time.perf_counter()
-        decisions = self._judge(batch, click_ids, attributes, folded, lists)
-        return decisions._replace(seconds=(ruled - ended, ended - began, time.perf_counter() - ruled))
+        return self._judge(batch, click_ids, attributes, folded, lists, (ruled - ended, ended - began))
 
     def second(self, first: Decisions, attributes: Mapping[str, Sequence[object]]) -> Decisions:
         """Decide again what another decider over the same state has just decided: as a challenger would have.
@@ -302,7 +303,8 @@ class Decider:
             first: what the champion decided; its list hits hold here too.
             attributes: the values of `columns`, one a click.
         """
-        return self._judge(first.batch, first.click_ids, attributes, self.store.fold(first.batch), first.lists)
+        folded = self.store.fold(first.batch)
+        return self._judge(first.batch, first.click_ids, attributes, folded, first.lists, (0.0, 0.0))
 
     def unmeasured(self, clicks: Sequence[Click], reason: str) -> Decisions:
         """Decide that clicks are not measured, for a reason that the store need not be asked for; none is folded."""
@@ -336,37 +338,40 @@ class Decider:
         attributes: Mapping[str, Sequence[object]],
         folded: Folded,
         lists: list[tuple[str, ...]],
+        spent: tuple[float, float],
     ) -> Decisions:
+        began = time.perf_counter()
         rows, sequences, repeats, soundness = folded
-        clicks = len(batch)
+        clicks, keys = len(batch), batch.keys
         # Rows 0 to 2 of the key matrix are user, session and ip.
-        nameless = ~batch.keys[:3].any(axis=0)
-        unsound = soundness != Soundness.SOUND
-        asked = ~(nameless | unsound)
-        hit = [place for place, names in enumerate(lists) if names]
-        asked[hit] = False
-        scores = np.full(clicks, np.nan, np.float32)
-        thresholds = np.full(clicks, np.nan, np.float32)
-        slices, found = self._slice(attributes, clicks)
-        if asked.all():
-            scores, thresholds = self._scorer.score(rows), found
-        elif asked.any():
-            scores[asked], thresholds[asked] = self._scorer.score(rows[asked]), found[asked]
-        verdicts = [Verdict.VALID] * clicks
+        nameless = (keys[0] | keys[1] | keys[2]) == 0
+        doubtful = nameless | (soundness != _SOUND)
+        slices, thresholds = self._slice(attributes, clicks)
+        verdicts = [_VALID] * clicks
         reasons: list[tuple[str, ...]] = [()] * clicks
-        for place in np.flatnonzero(scores > thresholds).tolist():
-            verdicts[place], reasons[place] = Verdict.INVALID_SOPHISTICATED, (MODEL,)
-        for place in np.flatnonzero(unsound).tolist():
-            verdicts[place], reasons[place] = Verdict.UNMEASURABLE, (Soundness(soundness[place]).name.lower(),)
-        for place in np.flatnonzero(nameless).tolist():
-            verdicts[place], reasons[place] = Verdict.UNMEASURABLE, (NO_IDENTIFIERS,)
-        for place in hit:
-            invalid = tuple(name for name in lists[place] if name not in self._allowing)
-            verdicts[place] = Verdict.INVALID_GENERAL if invalid else Verdict.VALID
-            reasons[place] = invalid
+        if not any(lists) and not doubtful.any():
+            scores = self._scorer.score(rows)
+        else:
+            asked = ~doubtful
+            asked[[place for place, names in enumerate(lists) if names]] = False
+            scores = np.full(clicks, np.nan, np.float32)
+            if asked.any():
+                scores[asked] = self._scorer.score(rows[asked])
+            thresholds[~asked] = np.nan
+            for place in doubtful.nonzero()[0].tolist():
+                why = NO_IDENTIFIERS if nameless[place] else Soundness(soundness[place]).name.lower()
+                verdicts[place], reasons[place] = Verdict.UNMEASURABLE, (why,)
+            for place, names in enumerate(lists):
+                if names:
+                    invalid = tuple(name for name in names if name not in self._allowing)
+                    verdicts[place] = Verdict.INVALID_GENERAL if invalid else _VALID
+                    reasons[place] = invalid
+        for place in (scores > thresholds).nonzero()[0].tolist():
+            verdicts[place], reasons[place] = _INVALID, _BY_MODEL
+        seconds = (*spent, time.perf_counter() - began)
         return Decisions(
             batch, click_ids, rows, sequences, repeats, scores, thresholds, slices, verdicts, reasons, lists,
-            self.bundle.id, self._context, (0.0, 0.0, 0.0),
+            self.bundle.id, self._context, seconds,
         )  # fmt: skip
 
     def _slice(self, attributes: Mapping[str, Sequence[object]], clicks: int) -> tuple[list[str], NDArray[np.float32]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slidr.clock import HOUR, MINUTE
+from slidr.features import recent as module
 from slidr.features.recent import MEMORY, REPEAT_WINDOW, RecentClicks
 
 START = 1_700_000_000_000_000
@@ -41,6 +43,30 @@ def test_numbers_equal_a_dictionary(clicks: list[tuple[int, int]], size: int) ->
                 held[key] = (time, following)
                 following += 1
             assert (repeat, sequence) == (known, held[key][1])
+
+
+@pytest.mark.parametrize("size", [1, 7, 500])
+def test_growing_by_and_by_forgets_nothing(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """While entries move to a larger table, a few with every batch, each is known, and found where it was."""
+    monkeypatch.setattr(module, "_SAMPLE", 16)
+    monkeypatch.setattr(module, "_MOVED", 2)
+    generator = np.random.default_rng(8)
+    ids = generator.integers(1, 2**63, 20_000, dtype=np.uint64)
+    again = np.flatnonzero(generator.random(len(ids)) < 0.3)[1:]
+    ids[again] = ids[generator.integers(0, again)]
+    recent, known, following, moving = RecentClicks(), dict[int, int](), 0, 0
+    for start in range(0, len(ids), size):
+        part = ids[start : start + size].tolist()
+        sequences, repeats = number(recent, part, [START + start] * len(part))
+        moving += len(recent._old) > 0
+        for key, sequence, repeat in zip(part, sequences, repeats, strict=True):
+            assert repeat == (key in known)
+            following += not repeat
+            assert sequence == known.setdefault(key, following - 1)
+        key, sequence = next(iter(known.items()))
+        assert recent.find(int(np.uint64(key).view(np.int64))) == sequence
+    assert moving > 1
+    assert sorted(sequence for _, _, sequence in recent.entries()) == list(range(following))
 
 
 def test_an_hour_is_an_hour() -> None:

@@ -15,6 +15,7 @@ import os
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -214,8 +215,13 @@ class Pseudonymiser:
         """Hash several rows of a key matrix (columns, clicks) into one key a click; null where any is null."""
         out = np.empty(keys.shape[1], np.uint64)
         words = np.empty(len(rows), np.uint64)
-        _join(keys, np.array(rows, np.int64), self._secret, words, words.view(np.uint8), out)
+        _join(keys, _numbers(rows), self._secret, words, words.view(np.uint8), out)
         return out
+
+
+@lru_cache(maxsize=256)
+def _numbers(rows: tuple[int, ...]) -> NDArray[np.int64]:
+    return np.array(rows, np.int64)
 
 
 class Secret(NamedTuple):

@@ -1,4 +1,8 @@
-"""Recent clicks: a click_id seen again within an hour is not counted again and gets the same decision."""
+"""Recent clicks: a click_id seen again within an hour is not counted again and gets the same decision.
+
+The table grows by moving a few entries with every batch: moved all at once, a million of them would hold up every
+request for a tenth of a second.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ MEMORY = 2 * REPEAT_WINDOW
 """How far behind the newest click, in event time, a click_id is remembered."""
 _FIELDS = 3  # key, time, sequence
 _AHEAD = 16
+_MOVED = 256  # entries moved with every batch, and four more for every click of it
+_SAMPLE = 1 << 14
 
 
 @kernel(inline=True)
@@ -38,6 +44,7 @@ def _expect(table: NDArray[np.int64], ids: NDArray[np.uint64], click: Whole) -> 
 @kernel()
 def _number(
     table: NDArray[np.int64],
+    old: NDArray[np.int64],
     used: NDArray[np.int64],
     ids: NDArray[np.uint64],
     times: NDArray[np.int64],
@@ -49,11 +56,17 @@ def _number(
         wanted = np.int64(ids[click])
         at = _place(table, wanted)
         known = table[at] == wanted
+        time, sequence = table[at + 1], table[at + 2]
+        remembered = known
+        if not known and len(old):
+            before = _place(old, wanted)
+            remembered = old[before] == wanted
+            time, sequence = old[before + 1], old[before + 2]
         # What may have been forgotten is never known, or a row would depend on when room was made.
-        remembered = known and table[at + 1] >= used[2] - MEMORY
-        repeats[click] = remembered and abs(times[click] - table[at + 1]) <= REPEAT_WINDOW
+        remembered = remembered and time >= used[2] - MEMORY
+        repeats[click] = remembered and abs(times[click] - time) <= REPEAT_WINDOW
         if repeats[click]:
-            sequences[click] = table[at + 2]
+            sequences[click] = sequence
             continue
         if not known:
             used[0] += 1
@@ -83,15 +96,17 @@ def _note(
 
 
 @kernel()
-def _copy(old: NDArray[np.int64], new: NDArray[np.int64], since: int) -> int:
-    kept = 0
-    for at in range(0, len(old), _FIELDS):
+def _move(old: NDArray[np.int64], new: NDArray[np.int64], first: int, last: int, since: int) -> int:
+    """Move the entries that stand from one place to another, unless they are older or there is a newer one."""
+    moved = 0
+    for at in range(first, last, _FIELDS):
         if old[at] != 0 and old[at + 1] >= since:
             place = _place(new, old[at])
-            for field in range(_FIELDS):
-                new[place + field] = old[at + field]
-            kept += 1
-    return kept
+            if new[place] == 0:
+                for field in range(_FIELDS):
+                    new[place + field] = old[at + field]
+                moved += 1
+    return moved
 
 
 class RecentClicks:
@@ -105,14 +120,17 @@ class RecentClicks:
 
     def __init__(self) -> None:
         self.table = np.zeros(_FIELDS * 1024, np.int64)
-        # Entries held, next sequence, newest time.
+        # Entries in the table, next sequence, newest time.
         self.used = np.zeros(3, np.int64)
+        # The table before the last growth, and how far its entries have been moved.
+        self._old = np.zeros(0, np.int64)
+        self._moved = 0
 
     def number(self, ids: NDArray[np.uint64], times: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the sequence of each click and whether it is a repeat; a repeat has its original's sequence."""
         self._make_room(len(ids))
         sequences, repeats = np.empty(len(ids), np.int64), np.empty(len(ids), np.bool_)
-        _number(self.table, self.used, ids, times, sequences, repeats)
+        _number(self.table, self._old, self.used, ids, times, sequences, repeats)
         return sequences, repeats
 
     def note(self, ids: NDArray[np.uint64], times: NDArray[np.int64], sequences: NDArray[np.int64]) -> None:
@@ -124,35 +142,64 @@ class RecentClicks:
         """Go on with a sequence, past clicks up to a time whose click_ids are not known."""
         self.used[1], self.used[2] = sequence, max(newest, int(self.used[2]))
 
+    def take(self, table: NDArray[np.int64], used: NDArray[np.int64]) -> None:
+        """Go on from what `table` and `used` of another one held once it was settled."""
+        self.table, self.used, self._old = table, used, np.zeros(0, np.int64)
+
+    def settle(self) -> None:
+        """Have all entries in the table."""
+        self._move(len(self._old))
+
     def last(self) -> tuple[int, int] | None:
         """Return keyed hash, its bits as int64, and sequence of the click numbered last, or None where not known."""
+        self.settle()
         places = np.flatnonzero((self.table[::_FIELDS] != 0) & (self.table[2::_FIELDS] == self.used[1] - 1))
         return (int(self.table[_FIELDS * places[0]]), int(self.used[1]) - 1) if len(places) else None
 
     def entries(self) -> list[tuple[int, int, int]]:
         """Return keyed hash, time and sequence of the clicks that a repeat could still be of."""
+        self.settle()
         held = self.table.reshape(-1, _FIELDS)
         live = held[(held[:, 0] != 0) & (held[:, 1] >= self.used[2] - MEMORY)]
         return list(zip(live[:, 0].view(np.uint64).tolist(), *live[:, 1:].T.tolist(), strict=True))
 
     def find(self, key: int) -> int | None:
         """Return the sequence that a click_id's keyed hash, its bits as int64, was last numbered with, or None."""
-        mask = len(self.table) // _FIELDS - 1
-        slot = key & mask
-        while (held := int(self.table[_FIELDS * slot])) != 0:
-            if held == key:
-                return int(self.table[_FIELDS * slot + 2])
-            slot = (slot + 1) & mask
+        for table in (self.table, self._old):
+            mask = len(table) // _FIELDS - 1
+            slot = key & mask
+            while len(table) and (held := int(table[_FIELDS * slot])) != 0:
+                if held == key:
+                    return int(table[_FIELDS * slot + 2])
+                slot = (slot + 1) & mask
         return None
 
     def _make_room(self, clicks: int) -> None:
+        if len(self._old):
+            self._move(_FIELDS * (_MOVED + 4 * clicks))
         slots = len(self.table) // _FIELDS
-        if 2 * (self.used[0] + clicks) <= slots:
+        left = (len(self._old) - self._moved) // _FIELDS if len(self._old) else 0
+        if 2 * (self.used[0] + left + clicks) <= slots:
             return
-        since = self.used[2] - MEMORY
-        live = int(np.count_nonzero((self.table[::_FIELDS] != 0) & (self.table[1::_FIELDS] >= since)))
+        self.settle()
+        # Keys are hashes, so that the first places are a fair sample of how many entries still count.
+        sample = self.table[: _FIELDS * _SAMPLE]
+        counts = (sample[::_FIELDS] != 0) & (sample[1::_FIELDS] >= self.used[2] - MEMORY)
+        live = int(np.count_nonzero(counts)) * slots // (len(sample) // _FIELDS)
         while slots < 4 * (live + clicks):
             slots *= 2
-        table = np.zeros(_FIELDS * slots, np.int64)
-        self.used[0] = _copy(self.table, table, int(since))
-        self.table = table
+        self._old, self._moved = self.table, 0
+        self.table = np.zeros(_FIELDS * slots, np.int64)
+        self.used[0] = 0
+        if len(self._old) <= _FIELDS * _SAMPLE:
+            self.settle()
+
+    def _move(self, words: int) -> None:
+        """Move the next entries of the table before the last growth."""
+        if not len(self._old):
+            return
+        last = min(self._moved + words, len(self._old))
+        self.used[0] += _move(self._old, self.table, self._moved, last, int(self.used[2]) - MEMORY)
+        self._moved = last
+        if last == len(self._old):
+            self._old, self._moved = np.zeros(0, np.int64), 0

@@ -219,6 +219,7 @@ class EmbeddedStore:
 
     def state(self, fingerprint: str) -> Snapshot:
         """Return the state as a snapshot takes it; the arrays are those that the next fold changes."""
+        self.recent.settle()
         arrays: dict[str, NDArray[Any]] = {"recent": self.recent.table, "numbers": self.recent.used}
         for state in self.blocks:
             arrays |= {f"{state.block.key}.{name}": array for name, array in state.arrays().items()}
@@ -232,7 +233,7 @@ class EmbeddedStore:
             FeatureError: the file is not a snapshot, or was hashed with another key.
         """
         snapshot = read_snapshot(path, fingerprint=fingerprint)
-        self.recent.table, self.recent.used = snapshot.arrays["recent"], snapshot.arrays["numbers"]
+        self.recent.take(snapshot.arrays["recent"], snapshot.arrays["numbers"])
         lacking = frozenset(self.since) - frozenset(snapshot.about.blocks)
         self._take(snapshot, frozenset(self.since) - lacking)
         self.forget(lacking, self.newest)
@@ -248,7 +249,7 @@ class EmbeddedStore:
         """
         snapshot = read_snapshot(path, fingerprint=fingerprint)
         other = RecentClicks()
-        other.table, other.used = snapshot.arrays["recent"], snapshot.arrays["numbers"]
+        other.take(snapshot.arrays["recent"], snapshot.arrays["numbers"])
         if other.last() is None or other.last() != self.recent.last():
             return frozenset()
         found = keys & frozenset(snapshot.about.blocks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import onnxruntime
@@ -94,6 +95,9 @@ class Scorer:
 
     def _output(self, name: str, rows: Float32s) -> Float32s:
         self._check(rows)
+        if len(rows) <= _CHUNK:
+            (whole,) = self._session.run([name], {"rows": rows})
+            return np.asarray(whole, np.float32).reshape(-1)
         values = np.empty(len(rows), dtype=np.float32)
         for start in range(0, len(rows), _CHUNK):
             (found,) = self._session.run([name], {"rows": rows[start : start + _CHUNK]})
@@ -106,7 +110,8 @@ class Scorer:
                 f"the network {self.network} scores float32 rows of {len(self.names)} features, "
                 f"and was given {rows.dtype}{list(rows.shape)}; compute them with the bundle's own catalogue"
             )
-        if not np.isfinite(rows).all():
+        # A sum is not finite where one of its parts is not; where it is itself too large, they are looked at.
+        if not math.isfinite(rows.sum()) and not np.isfinite(rows).all():
             row, column = np.argwhere(~np.isfinite(rows))[0]
             raise FeatureError(
                 f"feature {self.names[column]} of row {row} is {rows[row, column]}, which no score can be made of; "

@@ -23,6 +23,7 @@ DEADLINE = "deadline"
 """Reason of a click that could not be decided in time."""
 Enforcement: TypeAlias = Callable[[str | None], bool]
 """Tells of a campaign whether what is decided of its clicks is also answered."""
+_WORDS = {verdict: verdict.value for verdict in Verdict}
 _INVALID = frozenset((Verdict.INVALID_GENERAL.value, Verdict.INVALID_SOPHISTICATED.value))
 
 
@@ -128,6 +129,8 @@ class Recorder:
         ids, logged_in = decisions.batch.ids.view(np.int64).tolist(), decisions.batch.logged_in.tolist()
         sequences, times = decisions.sequences.tolist(), decisions.batch.times.tolist()
         scores, thresholds = _nullable(decisions.scores), _nullable(decisions.thresholds)
+        verdicts, reasons, lists = decisions.verdicts, decisions.reasons, decisions.lists
+        slices, bundle = decisions.slices, decisions.bundle
         enforced, journal, context = self._enforced, self._journal, decisions.context
         entries = []
         for at in places:
@@ -142,13 +145,13 @@ class Recorder:
                     click.click_id,
                     times[at],
                     decided_at,
-                    decisions.verdicts[at].value,
-                    decisions.reasons[at],
-                    decisions.lists[at],
+                    _WORDS[verdicts[at]],
+                    reasons[at],
+                    lists[at],
                     scores[at],
                     thresholds[at],
-                    decisions.slices[at],
-                    decisions.bundle,
+                    slices[at],
+                    bundle,
                     LIVE,
                     context,
                     1 if enforced(click.campaign) else 0,

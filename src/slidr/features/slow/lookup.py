@@ -138,7 +138,8 @@ class SlowTables:
         columns = [column.column_of_row for column in layout.slow]
         found = self._chosen(day)
         if found is None:
-            rows[chosen[:, np.newaxis], columns] = NOT_KNOWN
+            for column in columns:
+                rows[chosen, column] = NOT_KNOWN
             if any(earlier < day for earlier in self._found):
                 self.stale += len(chosen)
             else:
