@@ -32,6 +32,7 @@ from slidr.tables import Verdict
 
 ORIGINAL_UNKNOWN = (Soundness.ORIGINAL_UNKNOWN.name.lower(),)
 """Reasons of a repeat whose original was folded but is not in this journal, such as one of a backfilled log."""
+_COLD, _UNAVAILABLE = Soundness.STATE_COLD.name.lower(), Soundness.STORE_UNAVAILABLE.name.lower()
 _SOON = 0.001  # seconds: what the event loop's timers tell apart
 _MASK = 2**64 - 1
 _pack = msgspec.msgpack.Encoder().encode
@@ -40,11 +41,12 @@ _log = logging.getLogger("slidr.service")
 
 
 class _Decided(NamedTuple):
-    """What became of a batch: the champion's decisions, the challenger's, and what others had decided of repeats."""
+    """What became of a batch: champion's and challenger's decisions, what others had decided of repeats, and a fault."""
 
     first: Decisions | None
     second: Decisions | None
     recalled: dict[int, bytes]
+    fault: str = ""
 
 
 class Batcher:
@@ -194,7 +196,7 @@ class Batcher:
                 recalled = shared.decided.recall(first.batch.ids[first.repeats].tolist())
             if not self._queue:
                 shared.decided.flush()
-        return _Decided(first, second, recalled)
+        return _Decided(first, second, recalled, "" if shared is None else shared.fault)
 
     def _finish(self, batch: Batch, decided: _Decided) -> None:
         """Journal what was decided, and answer it."""
@@ -216,6 +218,8 @@ class Batcher:
             batch.live.shared.decided.remember({entry.click_key & _MASK: _pack(answer_of(entry)) for entry in entries})
         self._unfolded.note(entries)
         self._count(first, entries, now)
+        if decided.fault:
+            self._metrics.store_error(_cause(decided.fault, entries))
         if decided.second is not None:
             self._metrics.shadowed(first, decided.second)
         self._deliver(batch, answers)
@@ -337,6 +341,14 @@ class Batcher:
         for request in (*(request for one in begun for request, _ in one.requests), *self._queue.clear()):
             request.refuse(refused)
         self._failed(self)
+
+
+def _cause(fault: str, entries: list[Entry]) -> str:
+    """Return how the store failed, as far as a batch tells: it did not answer, or what it holds cannot be used."""
+    if "damaged" in fault:
+        return "damaged"
+    reasons = {reason for entry in entries for reason in entry.reasons}
+    return "lost" if _COLD in reasons and _UNAVAILABLE not in reasons else "unavailable"
 
 
 def _unknown(decisions: Decisions, place: int) -> Answer:

@@ -26,6 +26,7 @@ from slidr.service.answers import Answer, Recorder, enforcement
 from slidr.service.batching import Batcher
 from slidr.service.door import Admitted, Door
 from slidr.service.live import Live
+from slidr.service.log import tell
 from slidr.service.metrics import Metrics
 from slidr.service.opening import Opened, Parts, close_in, fits, open_all, reopen
 from slidr.service.queue import Limits, UnavailableError
@@ -66,8 +67,8 @@ class Service:
 
     def __init__(self, parts: Parts, *, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
         self.parts = parts
-        self.metrics = Metrics() if metrics is None else metrics
         self.clock: Clock = SystemClock() if clock is None else clock
+        self.metrics = Metrics(self.clock) if metrics is None else metrics
         self.state = "starting"
         self.ready = asyncio.Event()
         self.stopping = asyncio.Event()
@@ -85,6 +86,7 @@ class Service:
             entities=lambda: store.live if (store := self._store) else 0,
             evicted=lambda: store.evicted if (store := self._store) else 0,
         )
+        self.metrics.watch_disk(parts.journal_path)
         self.metrics.watch_lists(parts.rules, duration(parts.settings.rules.stale_after))
         self.metrics.watch_slow(lambda: self._batcher.live.store.slow if self._batcher else None, self.clock)
 
@@ -286,6 +288,7 @@ class Service:
 
     def _serving(self, parts: Parts) -> None:
         challenger = None if parts.challenger is None else parts.challenger.id
+        tell(bundle=parts.bundle.id)
         self.metrics.serving(parts.bundle.id, parts.bundle.manifest.created_at, challenger)
 
     def _unready(self, state: str) -> None:

@@ -77,7 +77,7 @@ class ServiceSettings(Section, frozen=True):
     batch_limit: Annotated[int, Meta(ge=1, description="most clicks in one request")] = 10_000
     entities: Annotated[
         int, Meta(ge=1024, description="live entities of one kind that memory is set aside for at the start")
-    ] = 65_536
+    ] = 262_144
     durability: Annotated[
         Literal["process", "power"],
         Meta(description="what an acknowledged decision survives: a kill of the 'process', or a loss of 'power' too"),
