@@ -16,7 +16,7 @@ from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal
-from slidr.service import lifecycle
+from slidr.service import lifecycle, upkeep
 from slidr.service.answers import Answer
 from slidr.service.door import RefusedError
 from slidr.service.lifecycle import Parts, Service
@@ -190,7 +190,7 @@ def test_a_service_that_is_told_to_stop_while_it_restores_stops(parts: Parts) ->
 
 def test_idle_time_is_used_for_checkpoints_and_garbage(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once no request comes, the journal's log is moved into the database, off the thread that answers."""
-    monkeypatch.setattr(lifecycle, "_FEW", 10)
+    monkeypatch.setattr(upkeep, "_FEW", 10)
 
     async def main() -> None:
         async with started(parts) as service:
@@ -207,8 +207,8 @@ def test_idle_time_is_used_for_checkpoints_and_garbage(parts: Parts, monkeypatch
             await asyncio.gather(*service._tasks)
             assert journal.waiting == 0
             assert journal.path.stat().st_size > size
-            monkeypatch.setattr(lifecycle, "_LONGEST_LOG", 0)
-            monkeypatch.setattr(lifecycle, "_FEW", 1000)
+            monkeypatch.setattr(upkeep, "_LONGEST_LOG", 0)
+            monkeypatch.setattr(upkeep, "_FEW", 1000)
             await ask(service, 99)
             service._tick()
             assert journal.waiting == 0
@@ -226,7 +226,7 @@ def test_a_long_tail_is_folded_once(parts: Parts, monkeypatch: pytest.MonkeyPatc
 
     asyncio.run(run(*range(30)))
     (parts.root / "state.npz").unlink()
-    monkeypatch.setattr(lifecycle, "_LONG_TAIL", 30)
+    monkeypatch.setattr(upkeep, "_LONG_TAIL", 30)
 
     async def crash() -> None:
         service = Service(parts, clock=ManualClock(NOW))
@@ -239,7 +239,7 @@ def test_a_long_tail_is_folded_once(parts: Parts, monkeypatch: pytest.MonkeyPatc
 
 def test_a_snapshot_is_written_while_the_service_runs(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     """When nothing comes after many clicks, the state is written without a stop, so that a crash folds few again."""
-    monkeypatch.setattr(lifecycle, "_LONG_TAIL", 50)
+    monkeypatch.setattr(upkeep, "_LONG_TAIL", 50)
 
     async def main() -> None:
         async with started(parts) as service:

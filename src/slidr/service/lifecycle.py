@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import os
-import sys
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,8 +13,6 @@ from pathlib import Path
 from slidr.clock import Clock, SystemClock
 from slidr.errors import ServiceError, SlidrError
 from slidr.features.clicks import Click
-from slidr.features.slow import SlowTables
-from slidr.features.snapshot import Snapshot
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Entry, Journal
 from slidr.service.answers import Answer, Recorder, enforcement
@@ -31,7 +24,8 @@ from slidr.service.metrics import Metrics
 from slidr.service.opening import Opened, Parts, close_in, fits, open_all, reopen
 from slidr.service.queue import Limits, UnavailableError
 from slidr.service.recovery import catch_up
-from slidr.service.state_files import StateFiles, snapshots_of
+from slidr.service.state_files import StateFiles
+from slidr.service.upkeep import Upkeep
 from slidr.service.warming import warm_up
 from slidr.settings import duration
 
@@ -39,12 +33,6 @@ __all__ = ["Parts", "Service"]
 
 _TICK = 0.25  # seconds between two looks at what can be done while no request waits
 _LOOK = 60.0  # seconds between two looks for a new table of slow features
-_FEW, _MANY = 1_000, 5_000  # journalled entries worth a checkpoint when idle, and under load
-_NICE = 10  # of the thread that writes: it has time, and the thread that decides, perhaps on the same core, has not
-_LONGEST_LOG = 1 << 28  # bytes of write-ahead log after which a checkpoint may hold requests up
-_GARBAGE = 100_000  # objects made and not freed since the last look, which are looked at even under load
-_LONG_TAIL = 100_000  # clicks behind the snapshot that make a new one worth it, when idle: the next start folds less
-_BUSY = 10  # times as many of them under load
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between attempts to restore; the last one repeats
 _log = logging.getLogger("slidr.service")
 
@@ -75,12 +63,9 @@ class Service:
         self._batcher: Batcher | None = None
         self._door: Door | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._checkpointing = False
-        self._writer = ThreadPoolExecutor(1, "slidr-write", initializer=_step_back)
-        self._seen_batches = -1
-        self._snapshotted = 0
         self._keys_change: int | None = None
         self._files = StateFiles(parts.snapshot_path, parts.root / parts.settings.storage.seed, parts.ring)
+        self._upkeep = Upkeep(self._files, self.spawn)
         self.metrics.watch(
             queue=lambda: self._batcher.waiting if self._batcher else 0,
             entities=lambda: store.live if (store := self._store) else 0,
@@ -134,11 +119,11 @@ class Service:
             await batcher.drain()
         self._unready("stopped")
         await asyncio.gather(*self._tasks)
-        self._writer.shutdown()
+        self._upkeep.close()
         if batcher is None:
             return
         if batcher.fault is None:
-            self._snapshot(batcher.live, batcher.journal)
+            self._upkeep.snapshot(batcher.live, batcher.journal)
         if batcher.live.shared is not None:
             batcher.live.shared.close()
         batcher.journal.close()
@@ -229,7 +214,7 @@ class Service:
         before = batcher.live
         await loop.run_in_executor(None, warm_up, parts)
         if isinstance(before.store, EmbeddedStore) and not fits(parts, before):
-            await self._write(_copies(before, before.store), batcher.journal)
+            await self._upkeep.write(before, batcher.journal)
         after = await loop.run_in_executor(None, reopen, parts, before, self._files, self.clock)
         own = after.store if isinstance(after.store, EmbeddedStore) and after.store is not before.store else None
         if own is not None:
@@ -253,10 +238,8 @@ class Service:
         """Open the journal and bring a new store to where it ends."""
         opened = open_all(self.parts, self._files, self.clock)
         store = opened.live.store
+        self._upkeep.restored(opened.live, opened.journal, opened.folded)
         if isinstance(store, EmbeddedStore):
-            if opened.folded >= _LONG_TAIL:
-                self._snapshot(opened.live, opened.journal)
-            self._snapshotted = store.sequence
             for block in store.cold_blocks(opened.live.champion.layout, store.newest):
                 _log.warning(
                     "the state of %s is younger than its longest window: clicks are unmeasurable (state_cold) until it"
@@ -297,16 +280,6 @@ class Service:
         self.metrics.ready.set(0)
         self._batcher = None
 
-    def _snapshot(self, live: Live, journal: Journal) -> None:
-        """Write a snapshot where that can be done: it saves work, and nothing depends on it."""
-        try:
-            # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
-            journal.checkpoint()
-            if isinstance(live.store, EmbeddedStore):
-                self._files.write(snapshots_of(live.store, live.champion.pseudonymiser))
-        except (SlidrError, OSError) as fault:
-            _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
-
     def _failed(self, batcher: Batcher) -> None:
         """Stop deciding, and restore the state from snapshot and journal."""
         batcher.journal.close()
@@ -329,45 +302,22 @@ class Service:
                 return
 
     def _tick(self) -> None:
-        """Do what is better done while no request waits: checkpoints and garbage."""
+        """Do what is better done while no request waits, and what its time has come for."""
         if self.stopping.is_set():
             return
         asyncio.get_running_loop().call_later(_TICK, self._tick)
         batcher = self._batcher
-        if batcher is None:
-            return
-        if self._keys_change is not None and self.clock.now() >= self._keys_change:
+        if batcher is not None and self._keys_change is not None and self.clock.now() >= self._keys_change:
             self._change_keys(batcher)
-        if self._checkpointing or self._batcher is None:
-            return
-        idle, self._seen_batches = batcher.batches == self._seen_batches, batcher.batches
-        if not gc.isenabled() and (idle or gc.get_count()[0] > _GARBAGE):
-            gc.collect(1)
-        store = self._store
-        tail = store.sequence - self._snapshotted if store else 0
-        if store and tail >= _LONG_TAIL * (1 if idle else _BUSY):
-            self._snapshotted += tail
-            self._checkpointing = True
-            self.spawn(self._write(_copies(batcher.live, store), batcher.journal))
-            return
-        waiting = batcher.journal.waiting
-        if waiting >= _MANY or (idle and waiting >= _FEW):
-            self._checkpointing = True
-            self.spawn(self._checkpoint(batcher.journal))
-        elif waiting and batcher.journal.log_bytes > _LONGEST_LOG:
-            # Never idle, so the log never starts over: the little that is left to move is moved between two requests.
-            _checkpoint(batcher.journal)
+        elif batcher is not None:
+            self._upkeep.tick(batcher)
 
     def _look_for_tables(self) -> None:
-        """Take up new tables of slow features, on another thread since they are checked whole."""
         if self.stopping.is_set():
             return
         asyncio.get_running_loop().call_later(_LOOK, self._look_for_tables)
-        if self._batcher is not None and (tables := self._batcher.live.store.slow) is not None:
-            self.spawn(self._refresh(tables))
-
-    async def _refresh(self, tables: SlowTables) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._writer, tables.refresh)
+        if self._batcher is not None:
+            self._upkeep.look_for_tables(self._batcher)
 
     def _change_keys(self, batcher: Batcher) -> None:
         """Start over from a snapshot, with the secret keys of now."""
@@ -378,49 +328,15 @@ class Service:
         await batcher.drain()
         if batcher.fault is not None:
             return
-        await asyncio.get_running_loop().run_in_executor(None, self._snapshot, batcher.live, batcher.journal)
+        await asyncio.get_running_loop().run_in_executor(None, self._upkeep.snapshot, batcher.live, batcher.journal)
         batcher.journal.close()
         await self._restore_until_it_works()
-
-    async def _write(self, snapshots: list[Snapshot], journal: Journal) -> None:
-        def write() -> None:
-            # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
-            journal.checkpoint()
-            self._files.write(snapshots)
-
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._writer, write)
-        except (SlidrError, OSError) as fault:
-            _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
-        self._checkpointing = False
-
-    async def _checkpoint(self, journal: Journal) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._writer, _checkpoint, journal)
-        self._checkpointing = False
 
     def spawn(self, work: asyncio._CoroutineLike[None]) -> None:
         """Let work go on beside the requests; `stop` waits for it."""
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _step_back() -> None:
-    """Let this thread yield to those that decide, where the system has a say in that by thread."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-
-
-def _copies(live: Live, store: EmbeddedStore) -> list[Snapshot]:
-    """Return copies of the state as it is between two batches, to be written on another thread."""
-    return [snapshot.copy() for snapshot in snapshots_of(store, live.champion.pseudonymiser)]
-
-
-def _checkpoint(journal: Journal) -> None:
-    try:
-        journal.checkpoint()
-    except SlidrError as fault:
-        _log.warning("the journal's log could not be moved, which is tried again: %s", fault)
 
 
 def _search(path: Path, click_id: str) -> list[Entry]:

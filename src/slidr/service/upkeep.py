@@ -1,0 +1,131 @@
+"""Upkeep: what is better done while no request waits: checkpoints, snapshots, garbage, new tables of slow features."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from slidr.errors import SlidrError
+from slidr.features.snapshot import Snapshot
+from slidr.features.store import EmbeddedStore
+from slidr.journal import Journal
+from slidr.service.batching import Batcher
+from slidr.service.live import Live
+from slidr.service.state_files import StateFiles, snapshots_of
+
+_FEW, _MANY = 1_000, 5_000  # journalled entries worth a checkpoint when idle, and under load
+_LONGEST_LOG = 1 << 28  # bytes of write-ahead log after which a checkpoint may hold requests up
+_LONG_TAIL = 100_000  # clicks behind the snapshot that make a new one worth it, when idle: the next start folds less
+_BUSY = 10  # times as many of them under load
+_GARBAGE = 100_000  # objects made and not freed since the last look, which are looked at even under load
+_NICE = 10  # of the thread that writes: it has time, and the thread that decides, perhaps on the same core, has not
+_log = logging.getLogger("slidr.service")
+
+
+class Upkeep:
+    """Keeps journal, snapshot and memory small, on a thread that yields to those that decide.
+
+    Args:
+        files: the snapshots.
+        spawn: lets work go on beside the requests.
+    """
+
+    def __init__(self, files: StateFiles, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        self._files = files
+        self._spawn = spawn
+        self._writer = ThreadPoolExecutor(1, "slidr-write", initializer=_step_back)
+        self._writing = False
+        self._seen_batches = -1
+        self._snapshotted = 0
+
+    def restored(self, live: Live, journal: Journal, folded: int) -> None:
+        """Begin with a restored state; many clicks that the snapshot did not hold are worth another one."""
+        if isinstance(live.store, EmbeddedStore):
+            if folded >= _LONG_TAIL:
+                self.snapshot(live, journal)
+            self._snapshotted = live.store.sequence
+
+    def tick(self, batcher: Batcher) -> None:
+        """Do what is due; called several times a second, between two requests."""
+        if self._writing:
+            return
+        idle, self._seen_batches = batcher.batches == self._seen_batches, batcher.batches
+        if not gc.isenabled() and (idle or gc.get_count()[0] > _GARBAGE):
+            gc.collect(1)
+        live, journal = batcher.live, batcher.journal
+        if isinstance(live.store, EmbeddedStore):
+            tail = live.store.sequence - self._snapshotted
+            if tail >= _LONG_TAIL * (1 if idle else _BUSY):
+                self._spawn(self.write(live, journal))
+                return
+        waiting = journal.waiting
+        if waiting >= _MANY or (idle and waiting >= _FEW):
+            self._writing = True
+            self._spawn(self._checkpoint(journal))
+        elif waiting and journal.log_bytes > _LONGEST_LOG:
+            # Never idle, so the log never starts over: the little that is left to move is moved between two requests.
+            _checkpoint(journal)
+
+    def look_for_tables(self, batcher: Batcher) -> None:
+        """Take up new tables of slow features, on the other thread since they are checked whole."""
+        if (tables := batcher.live.store.slow) is not None:
+            self._spawn(self._run(tables.refresh))
+
+    def write(self, live: Live, journal: Journal) -> Coroutine[Any, Any, None]:
+        """Copy the state as it is between two batches; the work that is returned writes it."""
+        snapshots: list[Snapshot] = []
+        if isinstance(live.store, EmbeddedStore):
+            snapshots += [one.copy() for one in snapshots_of(live.store, live.champion.pseudonymiser)]
+            self._snapshotted = live.store.sequence
+        self._writing = True
+        return self._write(snapshots, journal)
+
+    def snapshot(self, live: Live, journal: Journal) -> None:
+        """Write the state at once, where that can be done; nothing decides meanwhile."""
+        found = snapshots_of(live.store, live.champion.pseudonymiser) if isinstance(live.store, EmbeddedStore) else []
+        self._save(found, journal)
+
+    def close(self) -> None:
+        """End the thread once it has done what was asked for."""
+        self._writer.shutdown()
+
+    async def _write(self, snapshots: list[Snapshot], journal: Journal) -> None:
+        await self._run(lambda: self._save(snapshots, journal))
+        self._writing = False
+
+    def _save(self, snapshots: list[Snapshot], journal: Journal) -> None:
+        """Write snapshots, which save work; nothing depends on them."""
+        try:
+            # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
+            journal.checkpoint()
+            if snapshots:
+                self._files.write(snapshots)
+        except (SlidrError, OSError) as fault:
+            _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
+
+    async def _checkpoint(self, journal: Journal) -> None:
+        await self._run(lambda: _checkpoint(journal))
+        self._writing = False
+
+    async def _run(self, work: Callable[[], object]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+
+def _checkpoint(journal: Journal) -> None:
+    try:
+        journal.checkpoint()
+    except SlidrError as fault:
+        _log.warning("the journal's log could not be moved, which is tried again: %s", fault)
+
+
+def _step_back() -> None:
+    """Let this thread yield to those that decide, where the system has a say in that by thread."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
