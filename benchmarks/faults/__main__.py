@@ -1,0 +1,259 @@
+"""Faults under load, one after the other: what was answered, what was refused, and that nothing told was lost.
+
+    python -m benchmarks.faults [--kills 5] [--swaps 100]
+
+Each story sends 1,000 clicks a second over 64 connections, lets something go wrong for two seconds in the middle, and
+ends it. `lost` counts acknowledged decisions that the journal does not hold, with their ids and verdicts; `late` those
+that came more than a tenth of a second after the deadline. A disk is full when no file of the process may grow. A slow
+client sends one byte a second on each of 50 connections beside the load. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import signal
+import socket
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+from benchmarks.budgets import show
+from benchmarks.faults.stories import HEADERS, Fault, Story, tell
+from benchmarks.service.serving import LOAD, Running, make_bundle, served, warm_redis
+from benchmarks.service.traffic import Traffic
+from tabulate import tabulate
+from tests.redis_servers import Server
+from tests.service.killing import compare, kill_during_load
+from tests.service.making import make_bundle as make_small_bundle
+
+from slidr.clock import SystemClock
+from slidr.registry import Registry
+
+DEADLINE_MS = 250
+SLOW_CLIENTS = 50
+HOUR = 3600
+
+
+@contextmanager
+def paused(redis: Server) -> Iterator[None]:
+    """Redis stands still, and then goes on."""
+    process = redis.ask("INFO", "server")["process_id"]
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+@contextmanager
+def restarted(redis: Server, journal: Path) -> Iterator[None]:
+    """Redis is killed, comes back empty, and is seeded anew."""
+    redis.kill()
+    yield
+    redis.start()
+    warm_redis(redis.url, journal)
+
+
+@contextmanager
+def flushed(redis: Server, journal: Path) -> Iterator[None]:
+    """Redis loses all that it holds, and is seeded anew."""
+    redis.ask("FLUSHALL")
+    yield
+    warm_redis(redis.url, journal)
+
+
+@contextmanager
+def full(running: Running) -> Iterator[None]:
+    """No file of the service may grow."""
+    before = resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def locked(journal: Path) -> Iterator[None]:
+    """Somebody else writes to the journal."""
+    with closing(sqlite3.connect(journal, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextmanager
+def crawling(running: Running) -> Iterator[None]:
+    """Clients that send one byte a second."""
+    ended, address = threading.Event(), urlsplit(running.url)
+    request = (
+        b"POST /v1/decisions HTTP/1.1\r\nhost: slow\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n"
+    )
+
+    def crawl(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            for place in range(len(request)):
+                if ended.wait(1.0):
+                    return
+                connection.sendall(request[place : place + 1])
+
+    threads = [
+        threading.Thread(target=crawl, args=(socket.create_connection((address.hostname, address.port)),))
+        for _ in range(SLOW_CLIENTS)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+@contextmanager
+def swapped(registry: Registry, bundles: tuple[str, str], times: int) -> Iterator[None]:
+    """The champion changes again and again."""
+    for place in range(times):
+        registry.promote(bundles[place % 2], at=SystemClock().now(), who="bench", why="swap", cold=True)
+        time.sleep(0.1)
+    yield
+
+
+@contextmanager
+def stepped(root: Path, seconds: int) -> Iterator[None]:
+    """The service's clock jumps, and jumps back."""
+    written = root / "clock.new"
+    written.write_text(str(seconds))
+    written.replace(root / "clock")
+    try:
+        yield
+    finally:
+        (root / "clock").unlink()
+
+
+class Bench:
+    """The stories told so far."""
+
+    def __init__(self) -> None:
+        self.traffic = Traffic(50_000)
+        self.stories: dict[str, Story] = {}
+
+    def embedded(self, name: str, fault: Callable[[Running, Path], Fault], during: float = 2.0) -> None:
+        """Tell a story of the embedded store."""
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+            root = Path(folder)
+            make_bundle(root / "bundles")
+            running = stack.enter_context(served(root, {"service": {"deadline_ms": DEADLINE_MS}}))
+            self._tell(name, running, root, fault(running, root), during)
+
+    def redis(self, name: str, fault: Callable[[Server, Path], Fault]) -> None:
+        """Tell a story of the store in Redis."""
+        with tempfile.TemporaryDirectory() as folder:
+            root, redis = Path(folder), Server(Path(folder) / "redis")
+            try:
+                make_bundle(root / "bundles")
+                warm_redis(redis.url)
+                settings = {"store": {"redis": [redis.url]}, "service": {"deadline_ms": DEADLINE_MS}}
+                with served(root, settings) as running:
+                    self._tell(name, running, root, fault(redis, root / "journal.sqlite"), 2.0)
+            finally:
+                redis.kill()
+
+    def swaps(self, times: int) -> int:
+        """Tell the story of the bundles, and return how many were seen to decide one after the other."""
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            first, second = make_bundle(root / "bundles"), make_bundle(root / "others", 2)
+            registry = Registry(root / "registry")
+            for bundle in (first, second):
+                registry.publish(
+                    next(
+                        found
+                        for found in (*(root / "bundles").iterdir(), *(root / "others").iterdir())
+                        if found.name == bundle.id
+                    )
+                )
+            registry.promote(first.id, at=SystemClock().now(), who="bench", why="first", cold=True)
+            settings = {
+                "service": {"deadline_ms": DEADLINE_MS, "follow_seconds": 0.05},
+                "storage": {"registry": str(root / "registry"), "bundles": str(root / "fetched")},
+            }
+            with served(root, settings) as running:
+                fault = partial(swapped, registry, (second.id, first.id), times)
+                self._tell(f"bundle promoted {times} times", running, root, fault, 0.5)
+            with closing(sqlite3.connect(root / "journal.sqlite")) as journal:
+                deciding = [row[0] for row in journal.execute("SELECT bundle FROM decisions ORDER BY sequence")]
+        return sum(before != after for before, after in pairwise(deciding))
+
+    def _tell(self, name: str, running: Running, root: Path, fault: Fault, during: float) -> None:
+        story = tell(running, self.traffic, fault, DEADLINE_MS / 1000, during)
+        story.compare(root / "journal.sqlite")
+        self.stories[name] = story
+        print(tabulate([[name, *story.row]], tablefmt="plain"), flush=True)
+        if story.wrong:
+            print(f"  an answer nobody announced: {story.wrong}", flush=True)
+
+
+def kill(kills: int) -> dict[str, int]:
+    """Kill a service again and again while it decides, and compare its journal with an undisturbed run."""
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = make_small_bundle(Path(folder) / "bundles")
+        killed = kill_during_load(Path(folder), np.random.default_rng(1), kills=kills, clicks=20_000, longest=1.0)
+        compared = compare(Path(folder), bundle, killed)
+    return {
+        "kills": kills,
+        "kill_decisions": len(killed.acknowledged),
+        "kill_rows_compared": compared.rows,
+        "kill_differences": compared.differences,
+        "kill_lost": compared.lost,
+        "kill_double": compared.double,
+    }
+
+
+def main() -> None:
+    """Tell all stories, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=5, help="how often the service is killed")
+    parser.add_argument("--swaps", type=int, default=100, help="how often the bundle changes")
+    chosen = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {LOAD})
+    bench = Bench()
+    bench.embedded("none", lambda _running, _root: nullcontext)
+    bench.embedded("disk full", lambda running, _root: partial(full, running))
+    bench.embedded("journal locked", lambda _running, root: partial(locked, root / "journal.sqlite"))
+    bench.embedded("50 slow clients", lambda running, _root: partial(crawling, running), 12.0)
+    bench.embedded("clock an hour ahead", lambda _running, root: partial(stepped, root, HOUR))
+    bench.embedded("clock an hour behind", lambda _running, root: partial(stepped, root, -HOUR))
+    swaps = bench.swaps(chosen.swaps)
+    bench.redis("Redis paused", lambda redis, _journal: partial(paused, redis))
+    bench.redis("Redis killed, back empty", lambda redis, journal: partial(restarted, redis, journal))
+    bench.redis("Redis flushed", lambda redis, journal: partial(flushed, redis, journal))
+    killed = kill(chosen.kills)
+    print(tabulate([[name, *story.row] for name, story in bench.stories.items()], headers=HEADERS))
+    stories = bench.stories.values()
+    figures = {
+        **killed,
+        "swaps": swaps,
+        "stories": len(bench.stories),
+        "decisions": sum(len(story.told) for story in stories),
+        "late": sum(story.late for story in stories),
+        "unannounced": sum(bool(story.wrong) for story in stories),
+        "lost": sum(story.lost for story in stories) + killed["kill_lost"],
+    }
+    show("faults", figures)
+
+
+if __name__ == "__main__":
+    main()
