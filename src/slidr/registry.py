@@ -79,6 +79,8 @@ class Registry:
 
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)
+        # An entry never changes: who looks again and again reads each once.
+        self._entries: dict[int, HistoryEntry] = {}
         with self._reported("opened"):
             if "://" in self.location:
                 self._store = from_url(self.location)
@@ -257,10 +259,12 @@ class Registry:
             return sorted(int(Path(path).stem) for path in self._paths(f"{_CHAMPIONS}/") if Path(path).stem.isdigit())
 
     def _entry(self, number: int) -> HistoryEntry:
+        if (known := self._entries.get(number)) is not None:
+            return known
         with self._reported("read"):
             content = self._get(_entry_path(number))
         try:
-            return msgspec.json.decode(content, type=HistoryEntry)
+            return self._entries.setdefault(number, msgspec.json.decode(content, type=HistoryEntry))
         except msgspec.MsgspecError as fault:
             raise RegistryError(
                 f"registry {self.location}: {_entry_path(number)} is not an entry of the history ({fault}); if a newer"

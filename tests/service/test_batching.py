@@ -21,8 +21,8 @@ from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Entry, Journal
 from slidr.rules import prepare_rules
-from slidr.service.answers import Answer, Recorder
-from slidr.service.batching import ORIGINAL_UNKNOWN, Batcher
+from slidr.service.answers import ORIGINAL_UNKNOWN, Answer, Recorder
+from slidr.service.batching import Batcher
 from slidr.service.live import live_of
 from slidr.service.metrics import Metrics
 from slidr.service.queue import Limits, OverloadError, UnavailableError

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from slidr.decide import Decisions
 from slidr.features.clicks import Click, ClickBatch
+from slidr.features.store import Soundness
 from slidr.journal import Entry, Shadow
 from slidr.settings import ServiceSettings
 from slidr.tables import Verdict
@@ -21,6 +22,8 @@ from slidr.tables import Verdict
 LIVE = "live"
 DEADLINE = "deadline"
 """Reason of a click that could not be decided in time."""
+ORIGINAL_UNKNOWN = (Soundness.ORIGINAL_UNKNOWN.name.lower(),)
+"""Reasons of a repeat whose original was folded but is not in this journal, such as one of a backfilled log."""
 Enforcement: TypeAlias = Callable[[str | None], bool]
 """Tells of a campaign whether what is decided of its clicks is also answered."""
 _WORDS = {verdict: verdict.value for verdict in Verdict}
@@ -68,6 +71,32 @@ def answer_of(entry: Entry) -> Answer:
         entry.sequence,
         bool(entry.enforced),
     )
+
+
+def unknown(decisions: Decisions, place: int) -> Answer:
+    """Return the answer for a repeat whose original is not known."""
+    return Answer(
+        decisions.click_ids[place],
+        None,
+        Verdict.UNMEASURABLE.value,
+        invalid=False,
+        reasons=ORIGINAL_UNKNOWN,
+        slice=decisions.slices[place],
+        bundle=decisions.bundle,
+        sequence=int(decisions.sequences[place]),
+        enforced=True,
+    )
+
+
+def unfolded_once(decisions: Decisions) -> Decisions:
+    """Return decisions in which a click that was not folded, and comes again among them, is a repeat."""
+    if decisions.sequences.min(initial=0) >= 0:
+        return decisions
+    repeats, seen = decisions.repeats.copy(), set[str]()
+    for place in np.flatnonzero((decisions.sequences < 0) & ~repeats).tolist():
+        repeats[place] = decisions.click_ids[place] in seen
+        seen.add(decisions.click_ids[place])
+    return decisions._replace(repeats=repeats)
 
 
 def enforcement(service: ServiceSettings) -> Enforcement:
@@ -186,7 +215,10 @@ def entries_of(decisions: Decisions, clicks: Sequence[Click], *, decided_at: int
 
 def shadows_of(champion: Decisions, challenger: Decisions, entries: Sequence[Entry]) -> list[Shadow]:
     """Return what the journal takes of a challenger's decisions, for the entries of the champion's."""
-    places = {sequence: place for place, sequence in enumerate(champion.sequences.tolist())}
+    # Of clicks with one sequence the first was decided, and the others repeat it.
+    places: dict[int, int] = {}
+    for place, sequence in enumerate(champion.sequences.tolist()):
+        places.setdefault(sequence, place)
     same = champion.rows.shape == challenger.rows.shape and bool((champion.rows == challenger.rows).all())
     rows = np.ascontiguousarray(challenger.rows, "<f4")
     scores, thresholds = _nullable(challenger.scores), _nullable(challenger.thresholds)

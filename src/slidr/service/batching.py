@@ -23,15 +23,21 @@ from slidr.errors import JournalError, ServiceError
 from slidr.features.clicks import Click
 from slidr.features.store import Soundness
 from slidr.journal import Entry, Journal
-from slidr.service.answers import DEADLINE, Answer, Recorder, answer_of, shadows_of
-from slidr.service.live import Live
+from slidr.service.answers import (
+    DEADLINE,
+    ORIGINAL_UNKNOWN,
+    Answer,
+    Recorder,
+    answer_of,
+    shadows_of,
+    unfolded_once,
+    unknown,
+)
+from slidr.service.live import Live, SharedStore
 from slidr.service.metrics import Metrics
 from slidr.service.queue import Batch, Limits, Queue, Request, Told, UnavailableError
 from slidr.service.unfolded import Unfolded
-from slidr.tables import Verdict
 
-ORIGINAL_UNKNOWN = (Soundness.ORIGINAL_UNKNOWN.name.lower(),)
-"""Reasons of a repeat whose original was folded but is not in this journal, such as one of a backfilled log."""
 _COLD, _UNAVAILABLE = Soundness.STATE_COLD.name.lower(), Soundness.STORE_UNAVAILABLE.name.lower()
 _SOON = 0.001  # seconds: what the event loop's timers tell apart
 _MASK = 2**64 - 1
@@ -41,7 +47,7 @@ _log = logging.getLogger("slidr.service")
 
 
 class _Decided(NamedTuple):
-    """What became of a batch: champion's and challenger's decisions, what others had decided of repeats, and a fault."""
+    """What became of a batch: what champion and challenger decided, what others had of repeats, and the fault."""
 
     first: Decisions | None
     second: Decisions | None
@@ -149,7 +155,20 @@ class Batcher:
         if self._watch is not None:
             self._watch.cancel()
         if self._thread is not None:
+            if self.fault is None and (shared := self.live.shared) is not None:
+                await self._loop.run_in_executor(self._thread, shared.decided.flush)
             self._thread.shutdown(wait=False)
+
+    def take_over(self, live: Live) -> None:
+        """Let something else decide from the next batch on; a shared store that it does not read is closed."""
+        before, self.live = self.live, live
+        if self._thread is not None and before.shared is not None and before.store is not live.store:
+            self._thread.submit(_leave, before.shared)
+
+    def decide_waiting(self) -> None:
+        """Decide at once what is queued, over the store of this process."""
+        while self._queue and self._thread is None and self.fault is None:
+            self._flush()
 
     def _schedule(self) -> None:
         self._scheduled = True
@@ -191,15 +210,16 @@ class Batcher:
         first, second = batch.live.decide(clicks)
         shared = batch.live.shared
         recalled: dict[int, bytes] = {}
-        if shared is not None:
-            if first.repeats.any():
-                recalled = shared.decided.recall(first.batch.ids[first.repeats].tolist())
-            if not self._queue:
-                shared.decided.flush()
+        if shared is not None and first.repeats.any():
+            recalled = shared.decided.recall(first.batch.ids[first.repeats].tolist())
         return _Decided(first, second, recalled, "" if shared is None else shared.fault)
 
     def _finish(self, batch: Batch, decided: _Decided) -> None:
         """Journal what was decided, and answer it."""
+        if self.fault is not None:
+            # What waited behind it was given up meanwhile, and could not be journalled.
+            batch.refuse(_refusal(self.fault))
+            return
         now, first = self._clock.now(), decided.first
         if first is None:
             self._deliver(batch, [])
@@ -214,8 +234,11 @@ class Batcher:
             self._fail(fault, batch)
             return
         self._metrics.journal.observe(time.perf_counter() - began)
-        if batch.live.shared is not None and entries:
-            batch.live.shared.decided.remember({entry.click_key & _MASK: _pack(answer_of(entry)) for entry in entries})
+        if self._thread is not None and entries and (shared := self.live.shared) is not None:
+            shared.decided.remember({entry.click_key & _MASK: _pack(answer_of(entry)) for entry in entries})
+            if not self._queue and self._flight is None:
+                # No call follows that would take them along.
+                self._thread.submit(shared.decided.flush)
         self._unfolded.note(entries)
         self._count(first, entries, now)
         if decided.fault:
@@ -228,27 +251,28 @@ class Batcher:
         self, batch: Batch, first: Decisions, recalled: dict[int, bytes], now: int
     ) -> tuple[list[Entry], list[Answer]]:
         """Return what is journalled of a batch, and the answers of the clicks that the store was asked for."""
-        clicks = batch.asked
+        clicks, first = batch.asked, unfolded_once(first)
         entries = self._recorder.entries(first, clicks, now)
         if len(entries) == len(clicks):
             return entries, [answer_of(entry) for entry in entries]
         # Repeats get what was decided of their originals: in this batch, before it, or by another process.
         known = {entry.sequence: entry for entry in entries}
+        unfolded = {entry.click_id: entry for entry in entries if entry.sequence < 0}
         sequences, repeats, ids = first.sequences.tolist(), first.repeats.tolist(), first.batch.ids.tolist()
         fresh = iter(entries)
-        wanted = {sequence for sequence, repeat in zip(sequences, repeats, strict=True) if repeat}
+        wanted = {sequence for sequence, repeat in zip(sequences, repeats, strict=True) if repeat and sequence >= 0}
         known |= self.journal.find(wanted - known.keys())
         answers: list[Answer] = []
         adopted: list[Entry] = []
         for place, sequence in enumerate(sequences):
             if not repeats[place]:
                 answers.append(answer_of(next(fresh)))
-            elif (entry := known.get(sequence)) is not None:
+            elif (entry := known.get(sequence) if sequence >= 0 else unfolded.get(clicks[place].click_id)) is not None:
                 answers.append(answer_of(entry))
             elif (told := recalled.get(ids[place])) is not None:
                 answers.append(_unpack(told))
             elif first.reasons[place] == ORIGINAL_UNKNOWN or batch.live.shared is None:
-                answers.append(_unknown(first, place))
+                answers.append(unknown(first, place))
             else:
                 # Folded by a process that ended before it had journalled: read again, and decided here.
                 (entry,) = self._recorder.entries(first, clicks, now, [place])
@@ -315,8 +339,9 @@ class Batcher:
             self._watch = self._loop.call_later(max(min(waiting) - oldest, _SOON), self._look)
 
     def _expire(self) -> None:
-        """Answer requests that have waited too long; one that is begun is finished."""
-        while self._queue.overdue() and self.fault is None:
+        """Answer requests that have waited too long; one that is begun is finished, unless the store is stuck."""
+        stuck = self._flight is not None and self._flight.late
+        while self._queue.overdue(begun=stuck) and self.fault is None:
             self._give_up(self._take())
 
     def _give_up(self, batch: Batch) -> None:
@@ -336,11 +361,27 @@ class Batcher:
             _log.error("nothing is decided until the journal can be written again: %s", fault)
         else:
             _log.error("nothing is decided until the state is restored: a batch failed", exc_info=fault)
-        refused = UnavailableError(f"not decided: {fault}")
-        begun = [batch, self._flight] if self._flight is not None else [batch]
-        for request in (*(request for one in begun for request, _ in one.requests), *self._queue.clear()):
+        refused = _refusal(fault)
+        for one in (batch, self._flight):
+            if one is not None:
+                one.refuse(refused)
+        for request in self._queue.clear():
             request.refuse(refused)
+        if self._thread is not None:
+            if self.live.shared is not None:
+                self._thread.submit(_leave, self.live.shared)
+            self._thread.shutdown(wait=False)
         self._failed(self)
+
+
+def _refusal(fault: Exception) -> UnavailableError:
+    return UnavailableError(f"not decided: {fault}")
+
+
+def _leave(shared: SharedStore) -> None:
+    """Write what is to be remembered, and close a store that is not read any more."""
+    shared.decided.flush()
+    shared.close()
 
 
 def _cause(fault: str, entries: list[Entry]) -> str:
@@ -349,18 +390,3 @@ def _cause(fault: str, entries: list[Entry]) -> str:
         return "damaged"
     reasons = {reason for entry in entries for reason in entry.reasons}
     return "lost" if _COLD in reasons and _UNAVAILABLE not in reasons else "unavailable"
-
-
-def _unknown(decisions: Decisions, place: int) -> Answer:
-    """Return the answer for a repeat whose original is not known."""
-    return Answer(
-        decisions.click_ids[place],
-        None,
-        Verdict.UNMEASURABLE.value,
-        invalid=False,
-        reasons=ORIGINAL_UNKNOWN,
-        slice=decisions.slices[place],
-        bundle=decisions.bundle,
-        sequence=int(decisions.sequences[place]),
-        enforced=True,
-    )

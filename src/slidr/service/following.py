@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from slidr.clock import MINUTE
 from slidr.decide import read_named
-from slidr.errors import SlidrError
+from slidr.errors import ServiceError
 from slidr.registry import Named, Registry
 from slidr.service.lifecycle import Service
 from slidr.service.opening import Parts
+from slidr.service.queue import UnavailableError
 
-_AGAIN = 10 * MINUTE  # after which bundles that could not be taken over are tried again
+_AGAIN = MINUTE  # after which bundles that could not be fetched or read are tried again
+_LATER = 10 * MINUTE  # after which those are whose state is too young, which costs more to find out
 _log = logging.getLogger("slidr.service")
 
 
 class _Refused(NamedTuple):
-    """What could not be taken over, and when that was tried."""
+    """What could not be taken over, when that was tried, and for how long it is left alone."""
 
     named: Named
     at: int
+    pause: int
 
 
 class Follower:
@@ -35,6 +37,7 @@ class Follower:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._registry: Registry | None = None
         self._refused: _Refused | None = None
         self._fault = ""
 
@@ -51,17 +54,21 @@ class Follower:
         service, loop = self._service, asyncio.get_running_loop()
         named: Named | None = None
         try:
-            named = await loop.run_in_executor(None, _named, service.parts)
+            if self._registry is None:
+                self._registry = await loop.run_in_executor(None, _registry, service.parts)
+            registry = self._registry
+            named = await loop.run_in_executor(None, _named, service.parts, registry)
             if named is None or self._tried(named):
                 return
-            await service.swap(await loop.run_in_executor(None, _fetched, service.parts, named))
-        except (SlidrError, OSError) as fault:
+            await service.swap(await loop.run_in_executor(None, _fetched, service.parts, registry, named))
+        except Exception as fault:  # noqa: BLE001 whatever it was, what decides goes on, and so does the looking
             service.metrics.swap_errors.inc()
             if str(fault) != self._fault:
                 self._fault = str(fault)
                 _log.error("bundle %s goes on deciding: %s", service.parts.bundle.id, fault)
-            if named is not None:
-                self._refused = _Refused(named, service.clock.now())
+            if named is not None and not isinstance(fault, UnavailableError):
+                pause = _LATER if isinstance(fault, ServiceError) else _AGAIN
+                self._refused = _Refused(named, service.clock.now(), pause)
         else:
             self._fault, self._refused = "", None
             service.metrics.swaps.inc()
@@ -70,12 +77,22 @@ class Follower:
     def _tried(self, named: Named) -> bool:
         """Return whether it was tried in vain a short while ago."""
         refused = self._refused
-        return refused is not None and refused.named == named and self._service.clock.now() < refused.at + _AGAIN
+        # A clock that was set back does not make the pause longer.
+        return (
+            refused is not None
+            and refused.named == named
+            and 0 <= self._service.clock.now() - refused.at < refused.pause
+        )
 
 
-def _named(parts: Parts) -> Named | None:
+def _registry(parts: Parts) -> Registry:
+    location = parts.settings.storage.registry
+    return Registry(location if "://" in location else parts.root / location)
+
+
+def _named(parts: Parts, registry: Registry) -> Named | None:
     """Return what the registry names where that is other than what decides."""
-    named = Registry(parts.settings.storage.registry).named()
+    named = registry.named()
     if named is None:
         return None
     challenger = parts.challenger.id if parts.challenger is not None else None
@@ -83,12 +100,11 @@ def _named(parts: Parts) -> Named | None:
     return None if same else named
 
 
-def _fetched(parts: Parts, named: Named) -> Parts:
+def _fetched(parts: Parts, registry: Registry, named: Named) -> Parts:
     """Return the parts with the bundles of these names, checked to the last byte.
 
     Raises:
         SlidrError: a bundle cannot be fetched, or does not load exactly.
     """
-    registry, folder = Registry(parts.settings.storage.registry), Path(parts.settings.storage.bundles)
-    champion, challenger = read_named(registry, named, folder)
+    champion, challenger = read_named(registry, named, parts.root / parts.settings.storage.bundles)
     return parts._replace(bundle=champion, challenger=challenger, cold=named.cold)

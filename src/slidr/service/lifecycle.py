@@ -220,19 +220,19 @@ class Service:
         if own is not None:
             await loop.run_in_executor(None, close_in, parts, own, batcher)
         if self._batcher is not batcher:
-            raise ServiceError("the service had to restore its state meanwhile")
+            raise UnavailableError("the service had to restore its state meanwhile")
+        # What waits was parsed for the bundles before.
+        batcher.decide_waiting()
         if own is not None:
             # The rest, between two batches: nothing is folded into the other store any more.
             catch_up(own, batcher.journal, parts.snapshot_path, fingerprint=before.champion.pseudonymiser.fingerprint)
             own.slow = before.store.slow if own.slow is None else own.slow
         for context in after.contexts:
             batcher.journal.declare(context)
-        self.parts, batcher.live = parts, after
+        batcher.take_over(after)
+        self.parts = parts
         self._door = self._make_door(after)
         self._serving(parts)
-        if before.shared is not None and after.store is not before.store:
-            # A batch may still be on its way.
-            loop.call_later(_LOOK, before.shared.close)
 
     def _restore(self) -> Opened:
         """Open the journal and bring a new store to where it ends."""

@@ -95,6 +95,11 @@ class Batch:
         """Since when the first of its requests waits."""
         return self.requests[0][0].since
 
+    def refuse(self, fault: ServiceError) -> None:
+        """Tell who waits for its clicks that there will be no answer."""
+        for request, _ in self.requests:
+            request.refuse(fault)
+
 
 class Queue:
     """Requests in the order of their arrival.
@@ -148,10 +153,12 @@ class Queue:
         self.waiting -= len(clicks)
         return requests, clicks
 
-    def overdue(self) -> bool:
-        """Return whether the first request has waited too long; one that is begun is finished."""
+    def overdue(self, *, begun: bool = False) -> bool:
+        """Return whether the first request has waited too long; one that is begun counts only where that is said."""
         first = self._requests[0] if self._requests else None
-        return first is not None and not first.taken and first.since < time.perf_counter() - self._limits.deadline
+        if first is None or (first.taken and not begun):
+            return False
+        return first.since < time.perf_counter() - self._limits.deadline
 
     def clear(self) -> list[Request]:
         """Return the requests that wait, and let none wait any longer."""
