@@ -41,7 +41,16 @@ print([m for m in loaded if "site-packages" in str(getattr(sys.modules[m], "__fi
 
 
 @pytest.mark.parametrize(
-    "module", ["slidr", "slidr.service", "slidr.service.server", "slidr.cli.serving", "slidr.cli.lists", "slidr.load"]
+    "module",
+    [
+        "slidr",
+        "slidr.service",
+        "slidr.service.server",
+        "slidr.cli.serving",
+        "slidr.cli.lists",
+        "slidr.load",
+        "slidr.cli.load",
+    ],
 )
 def test_serving_imports_no_extra(module: str) -> None:
     """The service and its commands import with the packages of the base install alone."""
