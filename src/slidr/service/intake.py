@@ -22,6 +22,7 @@ Fault: TypeAlias = tuple[str, object, str]
 AHEAD = 5 * MINUTE
 """How far ahead of the clock a time may lie, in microseconds."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EMPTY = b'""'  # stands in a body wherever a text is empty
 _SHOWN = 200  # characters of a value at fault that are sent back
 _MISSING = re.compile(r"Object missing required field `(.+?)`")
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -171,9 +172,9 @@ class Intake(Generic[Item]):
         except _UNREADABLE as fault:
             return self._one_by_one(self._elements(body, fault), latest)
         self._refuse_too_many(len(items))
-        faults = {}
+        faults, empty = {}, _EMPTY in body
         for place, item in enumerate(items):
-            fault_found = self._fault(item, latest)
+            fault_found = self._fault(item, latest, empty=empty)
             if fault_found is not None:
                 faults[place] = self._problem(f"[{place}].", *fault_found)
         if faults:
@@ -219,15 +220,17 @@ class Intake(Generic[Item]):
                 raise _not_json(fault, self._noun) from None
             shown = body[:_SHOWN].decode(errors="replace")
             return self._problem(where, "", shown, f"a {self._noun} in JSON ({_words(fault)})")
-        fault_found = self._fault(item, latest)
+        fault_found = self._fault(item, latest, empty=_EMPTY in body)
         return item if fault_found is None else self._problem(f"{where}.".lstrip("."), *fault_found)
 
-    def _fault(self, item: Item, latest: datetime) -> Fault | None:
+    def _fault(self, item: Item, latest: datetime, *, empty: bool) -> Fault | None:
+        """Return what is wrong with an item; `empty` is whether any text may be."""
         if not _EPOCH < item.time <= latest:
             return "time", item.time, f"later than 1970 and at most {AHEAD // MINUTE} minutes ahead of the clock"
-        for name in self._texts:
-            if getattr(item, name) == "":
-                setattr(item, name, None)
+        if empty:
+            for name in self._texts:
+                if getattr(item, name) == "":
+                    setattr(item, name, None)
         return self._check(item)
 
     def _problem(self, where: str, path: str, value: object, expected: str) -> Problem:
