@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from slidr.bundle import Bundle, Contract, Parts, write_bundle
-from slidr.features.catalogue import default_catalogue
+from slidr.features.catalogue import Catalogue, default_catalogue
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import compile_catalogue
 from slidr.model.graph import Layer, layers_graph
@@ -26,12 +26,11 @@ NOW = int(START.timestamp()) * 1_000_000 + 3_600_000_000
 """A clock's time at which every click made here has happened."""
 
 
-def make_bundle(folder: Path, *, ip: str = "address") -> Bundle:
+def make_bundle(folder: Path, *, ip: str = "address", catalogue: Catalogue | None = None, seed: int = 6) -> Bundle:
     """Write a bundle with an untrained network that marks about half of the clicks."""
-    settings = Settings().features
-    catalogue = default_catalogue(settings)
+    catalogue = default_catalogue(Settings().features) if catalogue is None else catalogue
     names = compile_catalogue(catalogue).names
-    generator = np.random.default_rng(6)
+    generator = np.random.default_rng(seed)
     weight = generator.normal(scale=0.05, size=(len(names), 8)).astype(np.float32)
     layers = (
         Layer(weight, np.zeros(8, np.float32)),
@@ -53,7 +52,7 @@ def make_bundle(folder: Path, *, ip: str = "address") -> Bundle:
 
 def make_parts(root: Path, bundle: Bundle, **service: Any) -> ServiceParts:
     """Return what a service in this folder is made of, on a free port."""
-    settings = parse_settings({"service": {"port": 0, "entities": 1024, **service}})
+    settings = parse_settings({"service": {"port": 0, "entities": 1024, "deadline_ms": 60_000, **service}})
     return ServiceParts(settings, bundle, Pseudonymiser(SECRET), prepare_rules(RulesSettings()), root)
 
 

@@ -167,6 +167,8 @@ def _prepare(request: Request) -> tuple[Settings, Path]:
         document.setdefault("purchases", {})["path"] = str(request.purchases.absolute())
     # A short log holds too few purchasers for a certificate, and a demo is shown of any.
     document.setdefault("calibration", {}).setdefault("certificate", "optional")
+    # Every decision is compared with the batch, so none is given up, however busy the machine is.
+    document.setdefault("service", {}).setdefault("deadline_ms", 60_000)
     path = folder / "slidr.toml"
     path.write_text(write_document(document), encoding="utf-8")
     return located(parse_settings(document, str(path)), folder), path
