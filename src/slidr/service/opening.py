@@ -94,6 +94,7 @@ def open_all(parts: Parts, files: StateFiles, clock: Clock) -> Opened:
         SlidrError: journal, snapshot, bundle or the shared store cannot be used.
     """
     journal = Journal(parts.journal_path, durability=parts.settings.service.durability)
+    live: Live | None = None
     try:
         horizon = max(compile_catalogue(bundle.catalogue).horizon for bundle in parts.bundles)
         now = clock.now()
@@ -110,6 +111,8 @@ def open_all(parts: Parts, files: StateFiles, clock: Clock) -> Opened:
         if isinstance(live.store, EmbeddedStore):
             folded = files.recover(live.store, journal, pseudonymiser)
     except BaseException:
+        if live is not None and live.shared is not None:
+            live.shared.close()
         journal.close()
         raise
     return Opened(live, journal, folded, keys_change)
@@ -144,12 +147,19 @@ def reopen(parts: Parts, live: Live, files: StateFiles, clock: Clock) -> Live:
     pseudonymiser, held = live.champion.pseudonymiser, live.store
     if fits(parts, live):
         reopened = open_live(parts, pseudonymiser, lambda _layout: held)
+        _refuse_cold(parts, live, held, clock)
     elif live.shared is not None:
+        # Before anything is agreed on: a block that this process leaves out is cold to all.
+        _refuse_cold(parts, live, held, clock)
         layout, added = union_layout(parts.bundles, parts.rules), {block.key for block in held.layout.blocks}
         joining = [block.key for block in layout.blocks if block.key not in added]
         shared = _shared(parts, layout, pseudonymiser, joining)
-        shared.settle(clock.now())
-        reopened = open_live(parts, pseudonymiser, lambda _layout: shared)
+        try:
+            reopened = open_live(parts, pseudonymiser, lambda _layout: shared)
+            shared.settle(clock.now())
+        except BaseException:
+            shared.close()
+            raise
     else:
         if pseudonymiser.beside is not None:
             raise ServiceError("another catalogue is not taken up while secret keys rotate; it is, once they have")
@@ -157,15 +167,26 @@ def reopen(parts: Parts, live: Live, files: StateFiles, clock: Clock) -> Live:
         reopened = open_live(parts, pseudonymiser, lambda _layout: store)
         with Journal(parts.journal_path, write=False) as journal:
             files.recover(store, journal, pseudonymiser)
-    now = held.newest if isinstance(held, EmbeddedStore) else clock.now()
-    cold = reopened.store.cold_blocks(reopened.champion.layout, now)
-    if cold and not parts.cold and parts.bundle.id != live.champion.bundle.id:
+        _refuse_cold(parts, live, store, clock)
+    return reopened
+
+
+def _refuse_cold(parts: Parts, live: Live, store: BlockwiseStore, clock: Clock) -> None:
+    """Refuse another champion whose state in a store is younger than its longest window, unless that is wanted.
+
+    Raises:
+        ServiceError: it is.
+    """
+    if parts.cold or parts.bundle.id == live.champion.bundle.id:
+        return
+    now = live.store.newest if isinstance(live.store, EmbeddedStore) else clock.now()
+    cold = store.cold_blocks(compile_catalogue(parts.bundle.catalogue), now)
+    if cold:
         names = ", ".join("+".join(block.entity) for block in cold)
         raise ServiceError(
             f"the state of {names} is younger than its longest window, so bundle {parts.bundle.id} could not measure"
             " clicks: make it the challenger until the state is as old, or promote it with --cold"
         )
-    return reopened
 
 
 def close_in(parts: Parts, store: EmbeddedStore, batcher: Batcher) -> None:
