@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from glob import escape
 from itertools import islice
+from pathlib import Path
 
 from slidr.errors import JournalError
 from slidr.journal import CHUNK, Context, Entry, Journal
 
 Kept = tuple[Entry, Journal]
 """An entry, and the journal that holds it."""
+
+
+def worker_journal(path: Path, number: int) -> Path:
+    """Return the journal of a worker, beside that of a service with one process.
+
+    >>> print(worker_journal(Path("journal.sqlite"), 2))
+    journal.2.sqlite
+    """
+    return path.with_suffix(f".{number}{path.suffix}")
+
+
+def journals_at(path: Path) -> tuple[Path, ...]:
+    """Return the journals that are there: of one process, and of workers that serve beside each other, or have."""
+    numbered = {}
+    for found in path.parent.glob(f"{escape(path.stem)}.*{escape(path.suffix)}"):
+        number = found.name.removeprefix(f"{path.stem}.").removesuffix(path.suffix)
+        if number.isdigit():
+            numbered[int(number)] = found
+    return (*((path,) if path.exists() else ()), *(numbered[number] for number in sorted(numbered)))
 
 
 class Journals:
@@ -46,13 +67,17 @@ class Journals:
     def kept(self, after: int = -1) -> Iterator[list[Kept]]:
         """Yield the entries whose sequence is greater than `after`, each with its journal, in order, in chunks.
 
+        A click that came to two processes in the same moment may have been decided by both: it is one click of the
+        fold, and the first journal's entry stands for it.
+
         Raises:
             JournalError: a journal cannot be read.
         """
         merged = heapq.merge(
             *(_entries(journal, after) for journal in self.journals), key=lambda pair: pair[0].sequence
         )
-        while chunk := list(islice(merged, CHUNK)):
+        once = _once(merged)
+        while chunk := list(islice(once, CHUNK)):
             yield chunk
 
     def find(self, sequence: int) -> Kept | None:
@@ -84,3 +109,13 @@ def _entries(journal: Journal, after: int) -> Iterator[Kept]:
     for chunk in journal.entries(after):
         for entry in chunk:
             yield entry, journal
+
+
+def _once(merged: Iterable[Kept]) -> Iterator[Kept]:
+    """Leave out entries of a click that another process has decided too."""
+    before: Entry | None = None
+    for entry, journal in merged:
+        twin = before is not None and (before.sequence, before.click_key) == (entry.sequence, entry.click_key)
+        if not (twin and before is not None and before.decision_id != entry.decision_id):
+            yield entry, journal
+            before = entry

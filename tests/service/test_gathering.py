@@ -58,20 +58,20 @@ def test_whichever_worker_is_asked_answers_for_all(folder: Path, loop: type[asyn
 
     async def work() -> None:
         counted = [counting(201), counting(202), counting(203)]
-        gatherings = [Gathering(folder, n, 3, metrics.exposition) for n, metrics in enumerate(counted)]
+        gatherings = [Gathering(folder, n, 3, metrics.exposition) for n, metrics in enumerate(counted, 1)]
         for gathering in gatherings:
             await gathering.start()
         counted[2].answered(203, 1e-3, 1)
         first = (await gatherings[0].gather()).decode()
-        for number, count in ((0, 1.0), (1, 1.0), (2, 2.0)):
-            assert f'slidr_requests_total{{worker="{number}",status="{201 + number}"}} {count}\n' in first
+        for number, count in ((1, 1.0), (2, 1.0), (3, 2.0)):
+            assert f'slidr_requests_total{{worker="{number}",status="{200 + number}"}} {count}\n' in first
         await gatherings[1].stop()
         text = (await gatherings[2].gather()).decode()
-        assert 'worker="0"' in text
-        assert 'worker="1"' not in text
-        again = Gathering(folder, 1, 3, Metrics().exposition)
+        assert 'worker="1"' in text
+        assert 'worker="2"' not in text
+        again = Gathering(folder, 2, 3, Metrics().exposition)
         await again.start()
-        assert 'worker="1"' in (await gatherings[2].gather()).decode()
+        assert 'worker="2"' in (await gatherings[2].gather()).decode()
         for gathering in (gatherings[0], again, gatherings[2]):
             await gathering.stop()
 
@@ -83,10 +83,10 @@ def test_a_scrape_of_one_service_shows_its_neighbour(folder: Path, parts: Parts)
     """`/metrics` of an application among several answers for all of them."""
 
     async def work(app: App) -> None:
-        mine, other = (Gathering(folder, n, 2, m.exposition) for n, m in enumerate((Metrics(), counting(201))))
+        mine, other = (Gathering(folder, n, 2, m.exposition) for n, m in enumerate((Metrics(), counting(201)), 1))
         await other.start()
         beside = App(app._service, 1 << 20, gathering=mine)
-        assert b'worker="1",status="201"} 1.0' in (await answer(beside, "GET", "/metrics")).body
+        assert b'worker="2",status="201"} 1.0' in (await answer(beside, "GET", "/metrics")).body
         await other.stop()
 
     run(parts, work)
@@ -105,10 +105,10 @@ def test_a_worker_that_hangs_is_left_out(folder: Path, monkeypatch: pytest.Monke
             await writer.wait_closed()
             gone.set()
 
-        server = await asyncio.start_unix_server(hang, folder / "1.metrics")
-        text = (await Gathering(folder, 0, 2, Metrics().exposition).gather()).decode()
-        assert 'worker="0"' in text
-        assert 'worker="1"' not in text
+        server = await asyncio.start_unix_server(hang, folder / "2.metrics")
+        text = (await Gathering(folder, 1, 2, Metrics().exposition).gather()).decode()
+        assert 'worker="1"' in text
+        assert 'worker="2"' not in text
         await gone.wait()
         server.close()
         await server.wait_closed()

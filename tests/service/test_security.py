@@ -97,9 +97,9 @@ def test_others_are_served_with_keys_alone(tmp_path: Path, bundle: Bundle) -> No
     ):
         Server(parts)
     assert list(tmp_path.iterdir()) == []
-    Server(make_parts(tmp_path, bundle, host="0.0.0.0", open=True))._socket.close()  # noqa: S104 the point
+    Server(make_parts(tmp_path, bundle, host="0.0.0.0", open=True))._entrance.socket.close()  # noqa: S104 the point
     add_key(tmp_path / parts.settings.storage.api_keys, "shop", ["decide"], now=NOW)
-    Server(parts)._socket.close()
+    Server(parts)._entrance.socket.close()
 
 
 def test_clicks_are_decided_over_tls(tmp_path: Path, bundle: Bundle) -> None:

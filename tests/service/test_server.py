@@ -127,7 +127,7 @@ def test_an_ipv6_address_is_listened_on(tmp_path: Path, bundle: Bundle) -> None:
     """An IPv6 host is served, and its address is written as a URL wants it."""
     server = Server(make_parts(tmp_path, bundle, host="::1"))
     assert server.url.startswith("http://[::1]:")
-    server._socket.close()
+    server._entrance.socket.close()
 
 
 def test_a_service_that_cannot_start_ends_the_server(parts: Parts) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -19,10 +22,13 @@ from slidr.features.keys import read_secrets, rotate_secret
 from slidr.features.layout import compile_catalogue
 from slidr.registry import Named, Registry
 from slidr.rules import prepare_rules
-from slidr.service.lifecycle import Parts
 from slidr.service.log import set_up
+from slidr.service.opening import Parts, check_shared
 from slidr.service.server import serve as serve_parts
+from slidr.service.workers import serve_workers
 from slidr.settings import Settings
+
+_Section = TypeVar("_Section", bound=msgspec.Struct)
 
 
 @click.command(short_help="List the bundles and the champions' history.")
@@ -99,37 +105,59 @@ def challenge(settings: Settings, bundle: str | None, why: str) -> Outcome:
 )
 @click.option("--state", help="Snapshot of the service's feature state, instead of the settings' one.")
 @click.option("--journal", help="Journal to keep, instead of the settings' one.")
-def serve(settings: Settings, host: str | None, port: int | None, state: str | None, journal: str | None) -> None:
+@click.option(
+    "--workers", type=click.IntRange(1, 256), help="Processes that serve, instead of the settings' number; needs Redis."
+)
+@click.option(
+    "--store",
+    "stores",
+    multiple=True,
+    help="Address of Redis, redis://host:port, instead of the settings' ones; repeat it for several servers.",
+)
+def serve(settings: Settings, *, stores: tuple[str, ...], **chosen: Any) -> None:
     """Decide clicks over HTTP with the champion of the registry, until SIGTERM or Ctrl-C.
 
     POST a click, or an array of clicks, to /v1/decisions; the service answers once the decision is in its journal.
+
+    With --workers several processes serve at one address and share their state through Redis; each keeps a journal of
+    its own, journal.1.sqlite and so on. SIGHUP replaces them one after another, without a failed request.
     """
-    service = settings.service
+    for name in ("state", "journal"):
+        chosen[name] = str(Path(chosen[name]).absolute()) if chosen[name] else None
+    servers = stores or tuple(os.environ.get("SLIDR_REDIS", "").split()) or settings.store.redis
     settings = msgspec.structs.replace(
         settings,
-        service=msgspec.structs.replace(
-            service, host=host or service.host, port=service.port if port is None else port
-        ),
-        storage=msgspec.structs.replace(
-            settings.storage,
-            state=_absolute(state) or settings.storage.state,
-            journal=_absolute(journal) or settings.storage.journal,
-        ),
+        service=_replaced(settings.service, chosen, "host", "port", "workers"),
+        storage=_replaced(settings.storage, chosen, "state", "journal"),
+        store=msgspec.structs.replace(settings.store, redis=servers),
     )
     set_up(settings.service.log, settings.service.log_level)
-    bundle, challenger = read_contest(settings.storage.registry, Path(settings.storage.bundles))
-    ring = read_secrets(Path(settings.storage.key_file))
-    pseudonymiser = ring.at(SystemClock().now(), compile_catalogue(bundle.catalogue).horizon)
-    parts = Parts(
-        settings, bundle, pseudonymiser, prepare_rules(settings.rules), ring=ring, challenger=challenger, follow=True
-    )
+    parts = _parts(settings)
 
     def announce(state: str, url: str) -> None:
         # One line each on the standard output, so that who started the service can wait for it.
-        sys.stdout.write(f"slidr {state} {url} bundle {bundle.id}\n")
+        sys.stdout.write(f"slidr {state} {url} bundle {parts.bundle.id}\n")
         sys.stdout.flush()
 
-    serve_parts(parts, announce=announce)
+    if settings.service.workers > 1:
+        serve_workers(parts, partial(_parts, settings), announce=announce)
+    else:
+        check_shared(parts)
+        serve_parts(parts, announce=announce)
+
+
+def _replaced(section: _Section, chosen: dict[str, Any], *names: str) -> _Section:
+    """Return a section of the settings with what was chosen on the command line."""
+    return msgspec.structs.replace(section, **{name: chosen[name] for name in names if chosen[name] is not None})
+
+
+def _parts(settings: Settings) -> Parts:
+    """Return what a service is made of, as the registry names it now."""
+    bundle, challenger = read_contest(settings.storage.registry, Path(settings.storage.bundles))
+    ring = read_secrets(Path(settings.storage.key_file))
+    pseudonymiser = ring.at(SystemClock().now(), compile_catalogue(bundle.catalogue).horizon)
+    rules = prepare_rules(settings.rules)
+    return Parts(settings, bundle, pseudonymiser, rules, ring=ring, challenger=challenger, follow=True)
 
 
 @click.command("rotate-key", short_help="Let a new secret key follow the one in use.")
@@ -153,7 +181,3 @@ def rotate_key(settings: Settings) -> Outcome:
         f" from {at}",
         {"fingerprint": fingerprint, "serves_from": at},
     )
-
-
-def _absolute(path: str | None) -> str | None:
-    return str(Path(path).absolute()) if path else None

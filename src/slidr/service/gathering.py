@@ -54,7 +54,7 @@ class Gathering:
 
     Args:
         folder: where each worker has a socket; one for all of them, only theirs, and its path below 100 bytes.
-        worker: the number of this one.
+        worker: the number of this one, from 1 on.
         workers: how many there are.
         exposition: gives the metrics of this one.
     """
@@ -82,7 +82,7 @@ class Gathering:
 
     async def gather(self) -> bytes:
         """Return the metrics of this worker and of all others that answer in time."""
-        others = [number for number in range(self._workers) if number != self._worker]
+        others = [number for number in range(1, self._workers + 1) if number != self._worker]
         found = dict(zip(others, await asyncio.gather(*map(self._ask, others)), strict=True))
         found[self._worker] = self._exposition()
         return merged({str(number): text for number, text in sorted(found.items()) if text})

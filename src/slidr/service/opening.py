@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from slidr.bundle import Bundle
-from slidr.clock import Clock
+from slidr.clock import Clock, SystemClock
 from slidr.decide import deciders, union_layout
 from slidr.errors import ServiceError
 from slidr.features.keys import KeyRing, Pseudonymiser
@@ -18,6 +18,7 @@ from slidr.features.side_by_side import BlockwiseStore
 from slidr.features.slow import SlowTables
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal
+from slidr.journals import worker_journal
 from slidr.rules import ListRule
 from slidr.service.batching import Batcher
 from slidr.service.live import Live, SharedStore, live_of
@@ -43,6 +44,7 @@ class Parts(NamedTuple):
         challenger: decides beside the champion without being listened to; None where there is none.
         cold: whether the champion may decide while its state is younger than its longest window.
         follow: whether the service takes over what the registry names next.
+        worker: its number among the processes of one service, from 1 on; 0 where it is alone.
     """
 
     settings: Settings
@@ -54,6 +56,7 @@ class Parts(NamedTuple):
     challenger: Bundle | None = None
     cold: bool = False
     follow: bool = False
+    worker: int = 0
 
     @property
     def bundles(self) -> tuple[Bundle, ...]:
@@ -62,8 +65,9 @@ class Parts(NamedTuple):
 
     @property
     def journal_path(self) -> Path:
-        """The SQLite file of the journal."""
-        return self.root / self.settings.storage.journal
+        """The SQLite file of the journal; `journal.1.sqlite` is that of worker 1."""
+        path = self.root / self.settings.storage.journal
+        return worker_journal(path, self.worker) if self.worker else path
 
     @property
     def snapshot_path(self) -> Path:
@@ -116,6 +120,24 @@ def open_all(parts: Parts, files: StateFiles, clock: Clock) -> Opened:
         journal.close()
         raise
     return Opened(live, journal, folded, keys_change)
+
+
+def check_shared(parts: Parts, clock: Clock | None = None) -> None:
+    """Make sure of the store that processes share, where they do, before any of them begins; log where it has no state.
+
+    Raises:
+        StoreError: a server cannot be used, or its state is of other partitions or of another secret key.
+    """
+    if not parts.settings.store.redis:
+        return
+    shared = _shared(parts, union_layout(parts.bundles, parts.rules), parts.pseudonymiser)
+    try:
+        if not shared.settle((clock or SystemClock()).now()):
+            _log.error(
+                "redis holds no whole state: every click is unmeasurable (state_cold) until `slidr seed` has run"
+            )
+    finally:
+        shared.close()
 
 
 def open_live(parts: Parts, pseudonymiser: Pseudonymiser, open_store: Callable[[Layout], BlockwiseStore]) -> Live:

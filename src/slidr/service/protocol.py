@@ -46,6 +46,7 @@ class Limits(NamedTuple):
         idle: seconds between an answer and the next request.
         connections: most at once.
         pipeline: most requests that wait while one is answered.
+        leaving: once it is set, a connection ends with its next answer; None where it never is.
     """
 
     head: int
@@ -53,6 +54,7 @@ class Limits(NamedTuple):
     idle: float
     connections: int
     pipeline: int
+    leaving: asyncio.Event | None = None
 
 
 @lru_cache(maxsize=2)
@@ -170,7 +172,7 @@ class BoundedProtocol(HttpToolsProtocol):
             and self.parser.get_method() == b"POST"
             and fits(self.headers)
         ):
-            alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+            alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive() and not self._left()
             self._direct = DirectCycle(self, self._decides, keep_alive=alive)
             self.cycle = cast("RequestResponseCycle", self._direct)
             return
@@ -180,6 +182,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expect
         self.headers += headers
         super().on_headers_complete()
+        if self._left():
+            (self.pipeline[0][0] if self.pipeline else self.cycle).keep_alive = False
 
     def on_chunk_header(self) -> None:
         """Expect trailers, until a body follows."""
@@ -274,6 +278,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Look again after this time, and before anything that begins meanwhile may have taken too long."""
         self._timer = self.loop.call_later(max(min(seconds, self._longest_wait), _SOONEST), self._look)
 
+    def _left(self) -> bool:
+        """Return whether clients are to send their next request over another connection."""
+        return self._limits.leaving is not None and self._limits.leaving.is_set()
+
     def _size(self) -> int:
         """Return the bytes of a head that is whole."""
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -317,7 +325,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def configure(
-    app: Any, settings: ServiceSettings, certificate: Certificate | None, refused: Callable[[str], None]
+    app: Any,
+    settings: ServiceSettings,
+    certificate: Certificate | None,
+    refused: Callable[[str], None],
+    leaving: asyncio.Event | None = None,
 ) -> Config:
     """Return the configuration of a server whose connections are bounded as the settings say.
 
@@ -326,6 +338,7 @@ def configure(
         settings: with the limits.
         certificate: shown to clients; None where they speak without TLS.
         refused: told the cause whenever a connection is refused or cut off.
+        leaving: once it is set, connections end with their next answer; None where it never is.
     """
     limits = Limits(
         settings.header_limit,
@@ -333,6 +346,7 @@ def configure(
         settings.idle_seconds,
         settings.connections,
         settings.pipeline,
+        leaving,
     )
     protocol: Any = partial(BoundedProtocol, limits=limits, decides=app, refused=refused)
     return Config(
