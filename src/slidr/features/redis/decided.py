@@ -9,13 +9,14 @@ from slidr.errors import StoreError
 from slidr.features.redis.nodes import Command, Nodes, tag
 
 _LIFE = 3_600_000  # milliseconds
+_MOST = 100_000  # decisions that wait for a server to answer again; beyond them the oldest are given up
 
 
 class Decided:
     """The memory of decisions that the processes of a store share.
 
-    A decision is written with the next call that goes to its partition, or by `flush`; what is lost on the way, as
-    where a process is killed, is decided again by whoever is asked, from the same row.
+    A decision is written with the next call that goes to its partition, or by `flush`, and again where that failed;
+    what is lost on the way, as where a process is killed, is decided again by whoever is asked, from the same row.
 
     Args:
         nodes: connections to the servers.
@@ -31,6 +32,7 @@ class Decided:
         self._partitions = partitions
         # Filled by the thread that journals, emptied by the one that speaks to Redis.
         self._waiting: deque[dict[int, bytes]] = deque()
+        self._unwritten: deque[tuple[int, Command]] = deque(maxlen=_MOST)
 
     def remember(self, decided: dict[int, bytes]) -> None:
         """Keep what was decided, by the keyed hash of the click_id."""
@@ -56,12 +58,21 @@ class Decided:
     def flush(self) -> None:
         """Write what waits."""
         commands = self.commands()
-        faults = [answer for answer in self._nodes.run(commands).values() if isinstance(answer, StoreError)]
-        self.fault = str(faults[0]) if faults else ""
+        answers = self._nodes.run(commands)
+        failed = {home: answer for home, answer in answers.items() if isinstance(answer, StoreError)}
+        self.wait({home: commands[home] for home in failed})
+        self.fault = str(next(iter(failed.values()))) if failed else ""
+
+    def wait(self, commands: dict[int, list[Command]]) -> None:
+        """Let commands that did not reach their partition wait for the next call."""
+        self._unwritten += [(home, command) for home, failed in commands.items() for command in failed]
 
     def commands(self) -> dict[int, list[Command]]:
         """Return the commands that write what waits, by partition, and let it wait no longer."""
         commands: dict[int, list[Command]] = {}
+        while self._unwritten:
+            home, command = self._unwritten.popleft()
+            commands.setdefault(home, []).append(command)
         while self._waiting:
             for number, decided in self._waiting.popleft().items():
                 home = number % self._partitions

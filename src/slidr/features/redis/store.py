@@ -291,9 +291,10 @@ class RedisStore:
             parts = [part for name in names for part in heavy.pop(name)]
             about = [self._membership.expected[partition], self._expiry, *parts]
             replace = [function("replace", [agreement_key(partition), *names], about)] if names else []
-            sent[partition] = [*remembered.pop(partition, ()), *replace, command]
+            sent[partition] = [*remembered.get(partition, ()), *replace, command]
         answers: dict[int, list[Any] | StoreError] = {}
-        ran = self.nodes.run(sent | remembered)
+        ran = self.nodes.run(remembered | sent)
+        self.decided.wait({home: held for home, held in remembered.items() if isinstance(ran[home], StoreError)})
         for partition in commands:
             answer = ran[partition]
             if not isinstance(answer, StoreError) and answer[-1][0] == b"agreement":
