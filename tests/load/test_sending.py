@@ -204,10 +204,9 @@ def test_nothing_is_sent_after_the_time_is_over() -> None:
     found: list[Answer] = []
     endless = (Request(b"%d" % place) for place in count())
     with answering(lambda body: [ok(body)]) as (url, heads):
-        sent = send(Target(url), endless, found.append, Limits(connections=2, seconds=0.05))
+        send(Target(url), endless, found.append, Limits(connections=2, seconds=0.05))
         assert len(found) == len(heads) > 0
     assert sorted(answer.number for answer in found) == list(range(len(found)))
-    assert sent.seconds >= 0.05
 
 
 def test_a_log_that_ends_in_a_fault_ends_the_load() -> None:

@@ -7,7 +7,6 @@ time, and on a machine whose two cores are one with two threads that slows the s
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import os
 import sys
@@ -44,6 +43,7 @@ class Alarm:
         self._ring = ring
         self._at = 0.0  # where 0, no time is set
         self._moment = _Moment()
+        self._awaiting: asyncio.Handle | None = None
         self._timer = self._settime = None
         if sys.platform == "linux":
             system = ctypes.CDLL(None, use_errno=True)
@@ -57,27 +57,29 @@ class Alarm:
         """Call back at a time of `time.perf_counter`, instead of the time that was set before."""
         if at == self._at:
             return
-        waiting, self._at = self._at != 0, at
+        self._at = at
         if self._settime is not None:
             nanoseconds = int(at * _NANOSECONDS)
             self._moment.seconds, self._moment.nanoseconds = divmod(nanoseconds, _NANOSECONDS)
             self._settime(self._timer, _ABSOLUTE, self._address, None)
-        elif not waiting:
+        else:
+            if self._awaiting is not None:
+                self._awaiting.cancel()
             self._await()
 
     def _await(self) -> None:
         ahead = self._at - time.perf_counter()
-        if ahead <= 0:
-            self._wake()
-        elif ahead > _NEAR:
-            self._loop.call_later(ahead - _NEAR, self._await)
+        if ahead > _NEAR:
+            self._awaiting = self._loop.call_later(ahead - _NEAR, self._await)
         else:
-            self._loop.call_soon(self._await)
+            self._awaiting = self._loop.call_soon(self._wake if ahead <= 0 else self._await)
 
     def _wake(self) -> None:
         if self._timer is not None:
-            with contextlib.suppress(BlockingIOError):
+            try:
                 os.read(self._timer, 8)
+            except BlockingIOError:
+                return  # It was set anew after it had gone off.
         at, self._at = self._at, 0.0
         if at:
             self._ring(time.perf_counter() - at)
