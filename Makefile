@@ -7,21 +7,22 @@ FEAST := .venv-feast/.complete
 AUDIT := .venv-audit/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit format bench bench-calibration bench-features bench-quality bench-recovery \
-	bench-redis bench-rules bench-service bench-simulate bench-training docs clean
+.PHONY: help setup demo test check audit format bench bench-calibration bench-faults bench-features bench-quality \
+	bench-recovery bench-redis bench-rules bench-service bench-simulate bench-training docs clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with everything the other targets need; needs no root.
 
-$(STAMP): pyproject.toml constraints.txt scripts/install-redis
+$(STAMP): pyproject.toml constraints.txt scripts/install-redis scripts/install-haproxy
 	@echo "setup: installing slidr and its exact dependencies (constraints.txt) into .venv"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "setup: $(PYTHON) is older than 3.11; name a newer one with PYTHON=python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
 	@scripts/install-redis || echo "setup: no redis-server, which the tests of the Redis store need"
+	@scripts/install-haproxy || echo "setup: no haproxy, which the tests of scaling out need"
 	@touch $@
 
 demo: $(STAMP) ## Run the whole loop on simulated traffic: log, bundle, service, report.
@@ -50,10 +51,13 @@ format: $(STAMP) ## Format the code.
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: bench-features bench-rules bench-service bench-recovery bench-redis bench-simulate bench-training bench-quality bench-calibration ## Run every benchmark; each prints one JSON object on its last line.
+bench: bench-features bench-rules bench-service bench-faults bench-recovery bench-redis bench-simulate bench-training bench-quality bench-calibration ## Run every benchmark; each prints one JSON object on its last line.
 
 bench-calibration: $(STAMP) ## Calibration methods, with and without a certificate, beside fairlearn.
 	@$(BIN)/python -m benchmarks.calibration
+
+bench-faults: $(STAMP) ## A service under load with faults: kill -9, Redis gone, disk full, and more; needs redis-server.
+	@$(BIN)/python -m benchmarks.faults
 
 bench-features: $(STAMP) ## Clicks a second through the fold on one core, beside DuckDB and Polars.
 	@$(BIN)/python -m benchmarks.features
@@ -70,7 +74,7 @@ bench-redis: $(STAMP) $(FEAST) ## Clicks a second through one Redis core, beside
 bench-rules: $(STAMP) ## Microseconds that list rules take a click; needs the shared lists.
 	@$(BIN)/python -m benchmarks.rules
 
-bench-service: $(STAMP) ## Decisions a second over HTTP on one core.
+bench-service: $(STAMP) $(FEAST) ## Decisions a second over HTTP on one core, beside FastAPI with Feast; 20 minutes, ten of them a soak.
 	@$(BIN)/python -m benchmarks.service
 
 bench-simulate: $(STAMP) ## Clicks a second that the simulator draws on one core.
@@ -81,7 +85,7 @@ bench-training: $(STAMP) ## Seconds and memory to learn from 10 million clicks, 
 
 # Feast has an environment of its own: what it needs is not what slidr needs.
 $(FEAST): benchmarks/feast/requirements.txt
-	@echo "bench-redis: installing Feast into .venv-feast"
+	@echo "installing Feast into .venv-feast"
 	@test -x .venv-feast/bin/python || $(PYTHON) -m venv .venv-feast
 	@.venv-feast/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
