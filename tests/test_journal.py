@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slidr.errors import JournalError
-from slidr.journal import CHUNK, Context, Entry, Journal
+from slidr.journal import CHUNK, Context, Entry, Journal, Purchase, Shadow
 
 CONTEXT = Context("b1", (("user",), ("ip", "user_agent")), ("clicks_user_1m", "hour_sin"), (("crawlers", "v1"),), "0.1")
 
@@ -41,6 +42,20 @@ def entry(sequence: int, click_id: str | None = None, score: float | None = 0.25
     )
 
 
+FIRST_SCHEMA = """
+PRAGMA journal_mode=WAL;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE bundles (bundle TEXT PRIMARY KEY, keys TEXT NOT NULL, features TEXT NOT NULL) STRICT;
+CREATE TABLE decisions (sequence INTEGER PRIMARY KEY, decision_id TEXT NOT NULL, click_id TEXT NOT NULL,
+    time INTEGER NOT NULL, decided_at INTEGER NOT NULL, verdict TEXT NOT NULL, reasons TEXT NOT NULL,
+    lists TEXT NOT NULL, score REAL, threshold REAL, slice TEXT NOT NULL, bundle TEXT NOT NULL, cause TEXT NOT NULL,
+    click_key INTEGER NOT NULL, logged_in INTEGER NOT NULL, keys BLOB NOT NULL, row BLOB NOT NULL, campaign TEXT,
+    advertiser TEXT, cost INTEGER, currency TEXT) STRICT;
+INSERT INTO meta VALUES ('id', '0123456789ab'), ('secrets', '[[0, ["fingerprint"]]]');
+INSERT INTO bundles VALUES ('b0', '[["user"], ["ip"]]', '["f", "g"]'), ('b1', '[["user"], ["ip"]]', '["f", "g"]');
+PRAGMA application_id=1936483442;
+PRAGMA user_version=1;
+"""
 FLOATS = st.none() | st.floats(width=32, allow_nan=False)
 ENTRIES = st.builds(
     Entry,
@@ -224,3 +239,81 @@ def test_a_checkpoint_empties_the_log_for_the_next_group(tmp_path: Path) -> None
         assert (journal.waiting, journal.last_sequence) == (1, 5000)
     with Journal(tmp_path / "j.sqlite") as journal:
         assert sum(map(len, journal.entries())) == 5001
+
+
+def shadow(sequence: int, row: bytes | None = None) -> Shadow:
+    """Return what a challenger would have decided of a click."""
+    return Shadow(sequence, "c2", "b2", "valid", ("model",) if sequence else (), 0.5, None, "all", row)
+
+
+def test_shadows_stand_with_their_entries(tmp_path: Path) -> None:
+    """They are written in the same transaction, all or none, and come back as they were."""
+    shadows = [shadow(0), shadow(2, b"row")]
+    with Journal(tmp_path / "j.sqlite") as journal:
+        journal.append([entry(place) for place in range(3)], shadows)
+        assert journal.shadows(range(5)) == {0: shadows[0], 2: shadows[1]}
+        with pytest.raises(JournalError, match="an entry with this sequence is there already"):
+            journal.append([entry(3), entry(4)], [shadow(3), shadow(2)])
+        assert journal.last_sequence == 2
+        assert journal.shadows([3]) == {}
+
+
+def test_purchases_are_written_once(tmp_path: Path) -> None:
+    """A purchase_id that comes again, in its group or later, is not new; they are read on from any number."""
+    bought = [Purchase(f"p{place}", place, -place, None, 5, "EUR", 9) for place in range(4)]
+    with Journal(tmp_path / "j.sqlite") as journal:
+        assert journal.report([bought[0], bought[1], bought[0]._replace(value=6)]) == [True, True, False]
+        assert journal.report([]) == []
+        assert journal.waiting == 2
+        assert journal.report([bought[1], *bought[2:]]) == [False, True, True]
+        read = [pair for chunk in journal.purchases() for pair in chunk]
+        assert [purchase for _, purchase in read] == bought
+        assert [purchase for chunk in journal.purchases(read[1][0]) for _, purchase in chunk] == bought[2:]
+        assert list(journal.purchases(read[-1][0])) == []
+
+
+def test_clicks_that_were_not_folded_stand_apart(tmp_path: Path) -> None:
+    """Their sequences are below zero and never in the fold; they are found by time, and numbered on after a restart."""
+    path = tmp_path / "j.sqlite"
+    with Journal(path) as journal:
+        assert (journal.next_unfolded, journal.last_sequence) == (-1, -1)
+        journal.append([entry(7), *(entry(at)._replace(sequence=-at, decided_at=at) for at in (1, 2, 3))])
+    with Journal(path) as journal:
+        assert (journal.next_unfolded, journal.last_sequence) == (-4, 7)
+        assert [one.sequence for chunk in journal.entries() for one in chunk] == [7]
+        assert [one.sequence for one in journal.unfolded(2)] == [-2, -3]
+        assert [one.sequence for one in journal.history("click-2")] == [-2]
+
+
+def test_a_journal_of_the_first_schema_is_brought_up(tmp_path: Path) -> None:
+    """The file that the service of schema 1 left is read as if it had been written by this one, and goes on."""
+    path = tmp_path / "j.sqlite"
+    old = sqlite3.connect(path)
+    old.executescript(FIRST_SCHEMA)
+    kept = [field for field in Entry._fields if field not in ("context", "enforced")]
+    for number in range(6):
+        fields = entry(number)._replace(bundle=f"b{number % 2}")._asdict()
+        fields |= {"reasons": json.dumps(fields["reasons"]), "lists": json.dumps(fields["lists"])}
+        old.execute(
+            f"INSERT INTO decisions ({', '.join(kept)}) VALUES ({', '.join('?' for _ in kept)})",  # noqa: S608 our own
+            [fields[name] for name in kept],
+        )
+    old.commit()
+    old.close()
+    with pytest.raises(JournalError, match="has schema 1; start the service on it once, which brings it to 2"):
+        Journal(path, write=False)
+    contexts = {name: Context(name, (("user",), ("ip",)), ("f", "g")) for name in ("b0", "b1")}
+    for _ in range(2):
+        with Journal(path) as journal:
+            assert journal.id == "0123456789ab"
+            assert journal.secrets() == [(0, ("fingerprint",))]
+            (found,) = journal.entries()
+            assert [one._replace(context="", bundle="b1") for one in found[:6]] == [
+                entry(number)._replace(context="") for number in range(6)
+            ]
+            for one in found[:6]:
+                assert journal.context(one.context) == contexts[one.bundle]
+            journal.append([entry(journal.last_sequence + 1)], [shadow(journal.last_sequence + 1)])
+    with Journal(path, write=False) as journal:
+        assert journal.last_sequence == 7
+        assert set(journal.shadows(range(9))) == {6, 7}

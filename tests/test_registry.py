@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from slidr.errors import RegistryError
-from slidr.registry import HistoryEntry, Registry
+from slidr.registry import HistoryEntry, Named, Registry
 
 
 def bundle(folder: Path, identity: str, content: str = "graph") -> Path:
@@ -137,3 +137,44 @@ def test_a_location_that_cannot_be_opened_is_named(location: str) -> None:
     """An unknown scheme and a path that cannot be a folder are refused with the setting to change."""
     with pytest.raises(RegistryError, match=rf"registry {location} cannot be opened: .*storage\.registry"):
         Registry(location)
+
+
+def test_a_challenger_stands_beside_the_champion(tmp_path: Path) -> None:
+    """The newest challenge counts, an empty one ends it, and who was promoted challenges nobody any more."""
+    registry = Registry(tmp_path / "registry")
+    for identity in ("b1", "b2", "b3"):
+        registry.publish(bundle(tmp_path / "made", identity))
+
+    def challenge(identity: str | None) -> None:
+        registry.challenge(identity, at=6, who="tests", why="because")
+
+    challenge("b2")
+    assert registry.named() is None
+    promote(registry, "b1")
+    assert registry.named() == Named("b1", "b2", cold=False)
+    challenge("b3")
+    registry.promote("b1", at=7, who="tests", why="because", cold=True)
+    assert registry.named() == Named("b1", "b3", cold=True)
+    promote(registry, "b3")
+    assert registry.named() == Named("b3", None, cold=False)
+    promote(registry, "b1")
+    assert registry.named() == Named("b1", "b3", cold=False)
+    challenge(None)
+    assert registry.named() == Named("b1", None, cold=False)
+    assert registry.champion() == registry.history()[-2]
+    with pytest.raises(RegistryError, match="has no bundle 'b4'"):
+        challenge("b4")
+    assert [entry.kind for entry in registry.history()].count("challenge") == 3
+
+
+def test_who_looks_again_sees_what_is_new(tmp_path: Path) -> None:
+    """Entries are read once by who looks all the time, and those that others write later are seen."""
+    registry, other = Registry(tmp_path / "registry"), Registry(tmp_path / "registry")
+    for identity in ("b1", "b2"):
+        registry.publish(bundle(tmp_path / "made", identity))
+    promote(registry, "b1")
+    assert other.named() == Named("b1", None, cold=False)
+    (tmp_path / "registry" / "champions" / "00000001.json").write_text("nobody reads this again")
+    assert other.named() == Named("b1", None, cold=False)
+    promote(registry, "b2")
+    assert other.named() == Named("b2", None, cold=False)
