@@ -17,16 +17,25 @@ from tests import small
 from slidr.bundle import Bundle, Parts, write_bundle
 from slidr.clock import HOUR, MINUTE
 from slidr.daily.batch import decide_table
-from slidr.decide import MODEL, NO_IDENTIFIERS, Decider, Decisions, check_serves, read_champion
+from slidr.decide import (
+    MODEL,
+    NO_IDENTIFIERS,
+    Decider,
+    Decisions,
+    check_serves,
+    deciders,
+    read_champion,
+    union_layout,
+)
 from slidr.errors import BundleError, RegistryError
 from slidr.features.catalogue import Clicks as ClicksFeature
 from slidr.features.clicks import Click, click_type, encode_clicks
 from slidr.features.keys import Pseudonymiser
-from slidr.features.layout import compile_catalogue
+from slidr.features.layout import Layout, compile_catalogue
 from slidr.features.side_by_side import SideBySide, side_by_side
 from slidr.features.store import EmbeddedStore
 from slidr.registry import Registry
-from slidr.rules import prepare_rules
+from slidr.rules import Columns, ListRule, prepare_rules
 from slidr.settings import RulesSettings
 from slidr.tables import Threshold, Verdict
 
@@ -282,3 +291,104 @@ def test_thresholds_of_other_slices_are_refused(bundle: Bundle) -> None:
     with pytest.raises(BundleError, match=r"the slice 'region=north', and clicks are sliced by device, logged_in"):
         check_serves(with_thresholds(bundle, *bundle.thresholds, foreign))
     check_serves(bundle)
+
+
+def often(columns: Columns) -> list[int]:
+    """Hit the third and every later click of a user within the hour."""
+    return [place for place, count in enumerate(columns["clicks_user_1h"]) if isinstance(count, float) and count > 2]
+
+
+COUNTING = ListRule("often", "1", (), often, features=({"kind": "Clicks", "by": "user", "window": "1h"},))
+HOUSE = ListRule(
+    "house", "1", ("campaign",), lambda columns: [at for at, one in enumerate(columns["campaign"]) if one == "c2"],
+    action="allow",
+)  # fmt: skip
+NARROW = (ClicksFeature("ip", "3h"), ClicksFeature("session", "10m"))
+
+
+def contest(bundle: Bundle) -> tuple[EmbeddedStore, Decider, Decider]:
+    """Return a champion and a challenger of other features, over one store, with rules of which one counts."""
+    rival = msgspec.structs.replace(bundle, id="rival", catalogue=NARROW, graph=small.graph(NARROW))
+    rules, opened = (*RULES, COUNTING, HOUSE), list[EmbeddedStore]()
+
+    def opening(layout: Layout) -> EmbeddedStore:
+        assert layout.catalogue == union_layout((bundle, rival), rules).catalogue
+        opened.append(EmbeddedStore(layout))
+        return opened[0]
+
+    first, second = deciders((bundle, rival), opening, Pseudonymiser(small.SECRET), rules)
+    return opened[0], first, second
+
+
+def decide_both(first: Decider, second: Decider, clicks: Sequence[Click]) -> tuple[Decisions, Decisions]:
+    """Return what a champion decides, and what its challenger would have."""
+    batch = encode_clicks(clicks, first.encoding, first.pseudonymiser)
+    names = dict.fromkeys((*first.columns, *second.columns))
+    attributes = {name: [getattr(one, name, None) for one in clicks] for name in names}
+    decided = first.decide_batch(batch, [one.click_id for one in clicks], attributes)
+    return decided, second.second(decided, attributes)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 60), min_size=1, max_size=6))
+def test_any_partition_decides_alike(bundle: Bundle, seed: int, sizes: list[int]) -> None:
+    """Champion, challenger and rules that count decide a click the same, bit for bit, in whatever batches it comes."""
+    clicks = small.random_clicks(sum(sizes), seed)
+    store, first, second = contest(bundle)
+    whole = decide_both(first, second, clicks)
+    _, *parted = contest(bundle)
+    start = 0
+    for size in sizes:
+        places = slice(start, start + size)
+        for one, other in zip(whole, decide_both(parted[0], parted[1], clicks[places]), strict=True):
+            assert_same(one, other, places)
+        start += size
+    assert store.sequence == int((~whole[0].repeats).sum())
+    assert whole[0].lists == whole[1].lists
+
+
+def test_a_challenger_decides_as_it_would_alone(bundle: Bundle) -> None:
+    """Its rows, scores and verdicts are those of its own store; the list hits are the champion's."""
+    clicks = small.random_clicks(200, seed=3)
+    _, first, second = contest(bundle)
+    decided, rival = decide_both(first, second, clicks)
+    rules = (*RULES, HOUSE)
+    champion, challenger = (
+        Decider(one.bundle, EmbeddedStore(one.layout), Pseudonymiser(small.SECRET), rules).decide(clicks)
+        for one in (first, second)
+    )
+    for found, alone in ((decided, champion), (rival, challenger)):
+        assert found.rows.tobytes() == alone.rows.tobytes()
+        for place in range(len(clicks)):
+            if "often" not in found.lists[place]:
+                assert found.at(place) == alone.at(place)
+    assert any("often" in names for names in decided.lists)
+    assert decided.verdicts != rival.verdicts
+    assert (rival.bundle, rival.context) == ("rival", second.context.id)
+    assert min(decided.seconds) > 0
+
+
+def test_a_rule_counts_what_the_store_folds(bundle: Bundle) -> None:
+    """The counting rule hits from the third click on, an allowed campaign is invalid by it all the same."""
+    _, first, _ = contest(bundle)
+    found = first.decide([click(place, campaign="c2" if place % 2 else "c1") for place in range(4)])
+    assert found.lists == [(), ("house",), ("often",), ("often", "house")]
+    assert found.verdicts[1:] == [Verdict.VALID, Verdict.INVALID_GENERAL, Verdict.INVALID_GENERAL]
+    assert found.reasons[1:] == [(), ("often",), ("often",)]
+    assert first.context.lists[-2:] == (("often", "1"), ("house", "1"))
+
+
+def test_what_is_not_measured_is_not_folded(bundle: Bundle) -> None:
+    """Clicks given up have a slice and a reason, no row and no score, and the store never hears of them."""
+    store, first, _ = contest(bundle)
+    clicks = [click(0), click(1, device=None)]
+    found = first.unmeasured(clicks, "deadline")
+    assert store.sequence == 0
+    assert found.verdicts == [Verdict.UNMEASURABLE] * 2
+    assert found.reasons == [("deadline",)] * 2
+    assert found.slices == ["device=mobile", "all"]
+    assert (found.sequences.tolist(), found.rows.shape) == ([-1, -1], (2, 0))
+    assert found.at(0).score is found.at(0).threshold is None
+    folded = first.decide(clicks)
+    assert folded.repeats.tolist() == [False, False]
+    assert folded.batch.keys.tobytes() == found.batch.keys.tobytes()
