@@ -15,6 +15,7 @@ from slidr.collect import collect as collect_purchases
 from slidr.features.keys import read_secrets
 from slidr.ingest import ingest as ingest_log
 from slidr.journal import Journal
+from slidr.journals import journals_at
 from slidr.lake.delta import Lake
 from slidr.settings import Settings
 from slidr.simulate.faults import parse_fault
@@ -83,9 +84,8 @@ def collect(settings: Settings, *, journals: tuple[Path, ...]) -> Outcome:
     their hashes alone, and the clicks of the lake say whose they are.
     """
     with ExitStack() as stack:
-        opened = [
-            stack.enter_context(Journal(path, write=False)) for path in journals or (Path(settings.storage.journal),)
-        ]
+        own = Path(settings.storage.journal)
+        opened = [stack.enter_context(Journal(path, write=False)) for path in journals or journals_at(own) or (own,)]
         done = collect_purchases(Lake(settings.storage.lake), opened, read_secrets(Path(settings.storage.key_file)))
     text = f"{done.new:,} new of {done.reported:,} purchases reported, in {settings.storage.lake}"
     if done.named:

@@ -18,7 +18,7 @@ from slidr.features.redis.seeding import seed as seed_redis
 from slidr.features.redis.seeding import sequence_of
 from slidr.features.store import TERM, EmbeddedStore
 from slidr.journal import Journal
-from slidr.journals import Journals
+from slidr.journals import Journals, journals_at
 from slidr.service.recovery import Recovered, recover_shared
 from slidr.settings import Settings
 
@@ -30,7 +30,7 @@ from slidr.settings import Settings
     "journals",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="A process's journal, instead of the settings' one; repeat it for all processes that share Redis.",
+    help="A process's journal, instead of the settings' one and its workers'; repeat it for all that share Redis.",
 )
 @click.option("--incomplete", is_flag=True, help="Seed although the journals lack clicks that were folded.")
 @click.option("--empty", is_flag=True, help="Begin from nothing, as a first deployment without a log does.")
@@ -92,7 +92,7 @@ def _restore(store: EmbeddedStore, settings: Settings, fingerprint: str, named: 
     storage = settings.storage
     own, seeded = Path(storage.state), Path(storage.seed)
     start = own if own.exists() else seeded
-    journals = named or tuple(path for path in (Path(storage.journal),) if path.exists())
+    journals = named or journals_at(Path(storage.journal))
     if not start.exists() and not journals:
         raise SettingsError(
             f"neither {seeded} nor {storage.journal} exists; run `slidr backfill`, or begin with --empty"

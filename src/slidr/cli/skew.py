@@ -17,6 +17,7 @@ from slidr.features.catalogue import default_catalogue
 from slidr.features.keys import Pseudonymiser, read_secret
 from slidr.features.layout import compile_catalogue
 from slidr.journal import Journal
+from slidr.journals import journals_at
 from slidr.lake.delta import Lake
 from slidr.report.numerals import count, percent
 from slidr.settings import Settings
@@ -70,7 +71,7 @@ def skew(
     span = _microseconds(start), _microseconds(end)
     pseudonymiser = Pseudonymiser(read_secret(Path(settings.storage.key_file)))
     with ExitStack() as stack:
-        opened = [stack.enter_context(_opened(path)) for path in journals or (Path(settings.storage.journal),)]
+        opened = [stack.enter_context(_opened(path)) for path in journals or _journals(settings)]
         reference: Reference
         if against == "lake":
             reference = LakeReference(Lake(settings.storage.lake), *span)
@@ -83,6 +84,11 @@ def skew(
 
 def _microseconds(moment: datetime | None) -> int | None:
     return None if moment is None else int(moment.replace(tzinfo=UTC).timestamp()) * SECOND
+
+
+def _journals(settings: Settings) -> tuple[Path, ...]:
+    path = Path(settings.storage.journal)
+    return journals_at(path) or (path,)
 
 
 def _opened(path: Path) -> Journal:

@@ -113,7 +113,8 @@ class App:
         self._ids = RequestIds()
         self._desk = PurchaseDesk(service)
         parts = service.parts
-        self._archive = Archive(parts.journal_path, parts.root / parts.settings.storage.bundles)
+        bundles = parts.root / parts.settings.storage.bundles
+        self._archive = Archive(parts.journal_path, bundles, parts.other_journals)
         self.routes = (
             Route("POST", DECISIONS, "decide", self._decide),
             Route("GET", f"{DECISIONS}/{{click_id}}", "read", self._history),

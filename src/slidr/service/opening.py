@@ -18,7 +18,7 @@ from slidr.features.side_by_side import BlockwiseStore
 from slidr.features.slow import SlowTables
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal
-from slidr.journals import worker_journal
+from slidr.journals import journals_at, worker_journal
 from slidr.rules import ListRule
 from slidr.service.batching import Batcher
 from slidr.service.live import Live, SharedStore, live_of
@@ -68,6 +68,16 @@ class Parts(NamedTuple):
         """The SQLite file of the journal; `journal.1.sqlite` is that of worker 1."""
         path = self.root / self.settings.storage.journal
         return worker_journal(path, self.worker) if self.worker else path
+
+    @property
+    def other_journals(self) -> tuple[Path, ...]:
+        """The journals of the workers beside this one, and of those that were there before."""
+        if not self.worker:
+            return ()
+        path = self.root / self.settings.storage.journal
+        beside = [worker_journal(path, number) for number in range(1, self.settings.service.workers + 1)]
+        found = dict.fromkeys((*beside, *journals_at(path)))
+        return tuple(one for one in found if one != self.journal_path)
 
     @property
     def snapshot_path(self) -> Path:
@@ -245,6 +255,7 @@ def _shared(parts: Parts, layout: Layout, pseudonymiser: Pseudonymiser, joining:
         slow=_slow(parts, layout, pseudonymiser),
         joining=joining,
     )
+    opened.warm_up()
     return opened
 
 
