@@ -177,3 +177,11 @@ def test_each_journal_has_its_own_secret_keys(bundle: Bundle, tmp_path: Path) ->
     assert set(store.since.values()) == {0}
     for mine, other in zip(store.blocks, undisturbed.blocks, strict=True):
         np.testing.assert_array_equal(mine.arrays()["words"], other.arrays()["words"])
+
+
+def test_a_click_that_two_processes_decided_is_one(bundle: Bundle, tmp_path: Path, entries: list[Entry]) -> None:
+    """A click that came to two processes at once is in both journals under one sequence, and is folded once."""
+    again = [entry._replace(decision_id=f"other-{entry.sequence:x}") for entry in entries[40:60]]
+    decider, found = recovered(bundle, tmp_path, entries, again)
+    assert found == Recovered(held=0, folded=100, twice=0, missing=0, terms=0, ranges=())
+    assert_goes_on(decider, bundle, range(100))
