@@ -20,6 +20,7 @@ MEMORY = 2 * REPEAT_WINDOW
 _FIELDS = 3  # key, time, sequence
 _AHEAD = 16
 _MOVED = 256  # entries moved with every batch, and four more for every click of it
+_MANY = 4096  # clicks of a batch that nobody waits for one by one: all entries are moved with it
 _SAMPLE = 1 << 14
 
 
@@ -51,21 +52,25 @@ def _number(
     sequences: NDArray[np.int64],
     repeats: NDArray[np.bool_],
 ) -> None:
+    moving = len(old) > 0
     for click in range(len(ids)):
         _expect(table, ids, click)
         wanted = np.int64(ids[click])
         at = _place(table, wanted)
         known = table[at] == wanted
-        time, sequence = table[at + 1], table[at + 2]
-        remembered = known
-        if not known and len(old):
-            before = _place(old, wanted)
-            remembered = old[before] == wanted
-            time, sequence = old[before + 1], old[before + 2]
         # What may have been forgotten is never known, or a row would depend on when room was made.
-        remembered = remembered and time >= used[2] - MEMORY
-        repeats[click] = remembered and abs(times[click] - time) <= REPEAT_WINDOW
-        if repeats[click]:
+        if known:
+            again = table[at + 1] >= used[2] - MEMORY and abs(times[click] - table[at + 1]) <= REPEAT_WINDOW
+            sequence = table[at + 2]
+        elif moving:
+            before = _place(old, wanted)
+            again = old[before] == wanted and old[before + 1] >= used[2] - MEMORY
+            again = again and abs(times[click] - old[before + 1]) <= REPEAT_WINDOW
+            sequence = old[before + 2]
+        else:
+            again, sequence = False, used[1]
+        repeats[click] = again
+        if again:
             sequences[click] = sequence
             continue
         if not known:
@@ -122,9 +127,9 @@ class RecentClicks:
         self.table = np.zeros(_FIELDS * 1024, np.int64)
         # Entries in the table, next sequence, newest time.
         self.used = np.zeros(3, np.int64)
-        # The table before the last growth, and how far its entries have been moved.
+        # The table before the last growth, how far its entries have been moved, and about how many counted.
         self._old = np.zeros(0, np.int64)
-        self._moved = 0
+        self._moved = self._live = 0
 
     def number(self, ids: NDArray[np.uint64], times: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the sequence of each click and whether it is a repeat; a repeat has its original's sequence."""
@@ -178,7 +183,7 @@ class RecentClicks:
         if len(self._old):
             self._move(_FIELDS * (_MOVED + 4 * clicks))
         slots = len(self.table) // _FIELDS
-        left = (len(self._old) - self._moved) // _FIELDS if len(self._old) else 0
+        left = self._live * (len(self._old) - self._moved) // max(len(self._old), 1)
         if 2 * (self.used[0] + left + clicks) <= slots:
             return
         self.settle()
@@ -188,10 +193,10 @@ class RecentClicks:
         live = int(np.count_nonzero(counts)) * slots // (len(sample) // _FIELDS)
         while slots < 4 * (live + clicks):
             slots *= 2
-        self._old, self._moved = self.table, 0
+        self._old, self._moved, self._live = self.table, 0, live
         self.table = np.zeros(_FIELDS * slots, np.int64)
         self.used[0] = 0
-        if len(self._old) <= _FIELDS * _SAMPLE:
+        if clicks >= _MANY or len(self._old) <= _FIELDS * _SAMPLE:
             self.settle()
 
     def _move(self, words: int) -> None:
