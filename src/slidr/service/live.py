@@ -43,6 +43,10 @@ class SharedStore(BlockwiseStore, Protocol):
         """Agree on the blocks with the processes that share the store; False where the state is lost."""
         ...
 
+    def warm_up(self) -> None:
+        """Compile what a call needs."""
+        ...
+
     def close(self) -> None:
         """Close the connections."""
         ...
