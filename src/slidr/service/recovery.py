@@ -257,7 +257,8 @@ class _Recovery:
     def _refuse_stranger(self) -> None:
         """Refuse a snapshot whose last click is another than the journal's of the same sequence."""
         place = self.store.sequence - 1
-        last = self.journals.find(place)
+        # Below zero stand clicks that no state knows.
+        last = self.journals.find(place) if place >= 0 else None
         if last is None or (kind := self._kind(*last)).hashed is None:
             return
         number = int(self._batch(kind, [last[0]])[0].ids.view(np.int64)[0])
