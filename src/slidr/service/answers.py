@@ -214,11 +214,12 @@ def entries_of(decisions: Decisions, clicks: Sequence[Click], *, decided_at: int
 
 
 def shadows_of(champion: Decisions, challenger: Decisions, entries: Sequence[Entry]) -> list[Shadow]:
-    """Return what the journal takes of a challenger's decisions, for the entries of the champion's."""
+    """Return what the journal takes of a challenger's decisions, for the entries of folded clicks."""
     # Of clicks with one sequence the first was decided, and the others repeat it.
     places: dict[int, int] = {}
     for place, sequence in enumerate(champion.sequences.tolist()):
-        places.setdefault(sequence, place)
+        if sequence >= 0:
+            places.setdefault(sequence, place)
     same = champion.rows.shape == challenger.rows.shape and bool((champion.rows == challenger.rows).all())
     rows = np.ascontiguousarray(challenger.rows, "<f4")
     scores, thresholds = _nullable(challenger.scores), _nullable(challenger.thresholds)
