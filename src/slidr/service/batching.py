@@ -33,7 +33,7 @@ from slidr.service.answers import (
     unfolded_once,
     unknown,
 )
-from slidr.service.live import Live, SharedStore
+from slidr.service.live import Live, SharedStore, recall
 from slidr.service.metrics import Metrics
 from slidr.service.queue import Batch, Limits, Queue, Request, Told, UnavailableError
 from slidr.service.unfolded import Unfolded
@@ -211,7 +211,7 @@ class Batcher:
         shared = batch.live.shared
         recalled: dict[int, bytes] = {}
         if shared is not None and first.repeats.any():
-            recalled = shared.decided.recall(first.batch.ids[first.repeats].tolist())
+            recalled = recall(shared.decided, first)
         return _Decided(first, second, recalled, "" if shared is None else shared.fault)
 
     def _finish(self, batch: Batch, decided: _Decided) -> None:

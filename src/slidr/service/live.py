@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -9,6 +10,8 @@ from slidr.decide import Decider, Decisions
 from slidr.features.clicks import Click, click_type, encode_clicks
 from slidr.features.side_by_side import BlockwiseStore
 from slidr.journal import Context
+
+_PAUSES = (0.002, 0.005, 0.01)  # seconds between attempts to recall what another process has just decided
 
 
 class Memory(Protocol):
@@ -93,3 +96,20 @@ def live_of(found: Sequence[Decider], store: BlockwiseStore) -> Live:
     """Return what decides: the first decider, and beside it the second where there is one."""
     columns = dict.fromkeys(column for one in found for column in one.bundle.contract.slice_columns)
     return Live(found[0], found[1] if len(found) > 1 else None, store, click_type(columns))
+
+
+def recall(memory: Memory, decisions: Decisions) -> dict[int, bytes]:
+    """Return what other processes decided of the repeats among clicks.
+
+    A process remembers a decision a moment after it has answered, so that what is not there yet is asked for again
+    before this process decides it a second time.
+    """
+    ids, repeats = decisions.batch.ids, decisions.repeats
+    wanted = set(ids[repeats].tolist()) - set(ids[~repeats].tolist())
+    found = memory.recall([*wanted]) if wanted else {}
+    for pause in _PAUSES:
+        if len(found) == len(wanted):
+            break
+        time.sleep(pause)
+        found = memory.recall([*wanted])
+    return found
