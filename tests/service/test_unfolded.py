@@ -24,7 +24,7 @@ from slidr.features.clicks import Click
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal
 from slidr.journals import Journals
-from slidr.service.answers import Answer
+from slidr.service.answers import LATE, Answer
 from slidr.service.lifecycle import Service
 from slidr.service.recovery import recover_shared
 from slidr.service.unfolded import Unfolded
@@ -88,7 +88,12 @@ def test_a_store_that_does_not_answer(bundle: Bundle, server: Server, tmp_path: 
             assert await ask(service, 25) == [answers[6]]
 
     asyncio.run(main())
-    _, unfolded = held(patient)
+    folded, unfolded = held(patient)
+    # What was on its way is folded when Redis goes on: its place and row are kept, and its answer stays what it was.
+    assert [entry.sequence for entry in folded] == list(range(len(folded)))
+    late = [entry for entry in folded if entry.cause == LATE]
+    assert {(entry.verdict, entry.reasons) for entry in late} == {("unmeasurable", ("deadline",))}
+    assert all(entry.row for entry in late)
     assert sorted(entry.click_id for entry in unfolded) == sorted(f"click-{place}" for place in range(20, 40))
     assert {entry.sequence for entry in unfolded} == set(range(-20, 0))
     assert {entry.row for entry in unfolded} == {b""}

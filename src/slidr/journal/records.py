@@ -25,7 +25,8 @@ class Entry(NamedTuple):
         threshold: the slice's threshold, a float32; None likewise.
         slice: slice whose threshold was used.
         bundle: bundle that decided.
-        cause: `live`, `replay:ID` or `review:ID`.
+        cause: `live`, `late` where it tells the place in the fold of a click that was answered before it was known,
+            `replay:ID` or `review:ID`.
         context: identifies what decided and what the bytes of `keys` and `row` mean, see `Journal.context`.
         enforced: 1 where the answer said what was decided, 0 where it did not: the service only observes.
         click_key: keyed hash of the click_id, the uint64's bits as int64.

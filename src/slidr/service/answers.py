@@ -20,6 +20,8 @@ from slidr.settings import ServiceSettings
 from slidr.tables import Verdict
 
 LIVE = "live"
+LATE = "late"
+"""Cause of an entry that tells the place in the fold, and the row, of a click that was answered before."""
 DEADLINE = "deadline"
 """Reason of a click that could not be decided in time."""
 ORIGINAL_UNKNOWN = (Soundness.ORIGINAL_UNKNOWN.name.lower(),)
@@ -28,6 +30,9 @@ Enforcement: TypeAlias = Callable[[str | None], bool]
 """Tells of a campaign whether what is decided of its clicks is also answered."""
 _WORDS = {verdict: verdict.value for verdict in Verdict}
 _INVALID = frozenset((Verdict.INVALID_GENERAL.value, Verdict.INVALID_SOPHISTICATED.value))
+
+
+_COLD, _UNAVAILABLE = Soundness.STATE_COLD.name.lower(), Soundness.STORE_UNAVAILABLE.name.lower()
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -196,6 +201,24 @@ class Recorder:
             )
         return entries
 
+    def late(self, decisions: Decisions, clicks: Sequence[Click], decided_at: int) -> list[Entry]:
+        """Return entries of where clicks stand in the fold that were answered, as not measured, before it was known.
+
+        What they were told holds, and replay settles it; without these entries the fold would have a gap.
+        """
+        return [
+            entry._replace(
+                verdict=_WORDS[Verdict.UNMEASURABLE],
+                reasons=(DEADLINE,),
+                lists=(),
+                score=None,
+                threshold=None,
+                cause=LATE,
+            )
+            for entry in self.entries(decisions, clicks, decided_at)
+            if entry.sequence >= 0
+        ]
+
     def _unfolded(self) -> int:
         self._next_unfolded -= 1
         return self._next_unfolded + 1
@@ -250,3 +273,11 @@ def _keys(batch: ClickBatch) -> tuple[bytes, int]:
 
 def _nullable(values: NDArray[np.float32]) -> list[float | None]:
     return [None if math.isnan(value) else value for value in values.tolist()]
+
+
+def cause_of(fault: str, entries: list[Entry]) -> str:
+    """Return how the store failed, as far as a batch tells: it did not answer, or what it holds cannot be used."""
+    if "damaged" in fault:
+        return "damaged"
+    reasons = {reason for entry in entries for reason in entry.reasons}
+    return "lost" if _COLD in reasons and _UNAVAILABLE not in reasons else "unavailable"

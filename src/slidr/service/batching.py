@@ -21,7 +21,6 @@ from slidr.clock import SECOND, Clock
 from slidr.decide import Decisions
 from slidr.errors import JournalError, ServiceError
 from slidr.features.clicks import Click
-from slidr.features.store import Soundness
 from slidr.journal import Entry, Journal
 from slidr.service.answers import (
     DEADLINE,
@@ -29,6 +28,7 @@ from slidr.service.answers import (
     Answer,
     Recorder,
     answer_of,
+    cause_of,
     shadows_of,
     unfolded_once,
     unknown,
@@ -38,7 +38,6 @@ from slidr.service.metrics import Metrics
 from slidr.service.queue import Batch, Limits, Queue, Request, Told, UnavailableError
 from slidr.service.unfolded import Unfolded
 
-_COLD, _UNAVAILABLE = Soundness.STATE_COLD.name.lower(), Soundness.STORE_UNAVAILABLE.name.lower()
 _SOON = 0.001  # seconds: what the event loop's timers tell apart
 _MASK = 2**64 - 1
 _pack = msgspec.msgpack.Encoder().encode
@@ -242,7 +241,7 @@ class Batcher:
         self._unfolded.note(entries)
         self._count(first, entries, now)
         if decided.fault:
-            self._metrics.store_error(_cause(decided.fault, entries))
+            self._metrics.store_error(cause_of(decided.fault, entries))
         if decided.second is not None:
             self._metrics.shadowed(first, decided.second)
         self._deliver(batch, answers)
@@ -320,9 +319,20 @@ class Batcher:
             return
         self._flush()
         if batch.late:
-            # Answered already, as not measured: that is what holds, and replay settles it.
+            self._keep_place(batch, done.result())
+        else:
+            self._finish(batch, done.result())
+
+    def _keep_place(self, batch: Batch, decided: _Decided) -> None:
+        """Journal where clicks stand in the fold that were answered before that was known."""
+        if decided.first is None:
             return
-        self._finish(batch, done.result())
+        entries = self._recorder.late(decided.first, batch.asked, self._clock.now())
+        try:
+            if entries:
+                self.journal.append(entries)
+        except JournalError as fault:
+            self._fail(fault, batch)
 
     def _look(self) -> None:
         """Answer what the thread has not decided in time, and what waits behind it."""
@@ -382,11 +392,3 @@ def _leave(shared: SharedStore) -> None:
     """Write what is to be remembered, and close a store that is not read any more."""
     shared.decided.flush()
     shared.close()
-
-
-def _cause(fault: str, entries: list[Entry]) -> str:
-    """Return how the store failed, as far as a batch tells: it did not answer, or what it holds cannot be used."""
-    if "damaged" in fault:
-        return "damaged"
-    reasons = {reason for entry in entries for reason in entry.reasons}
-    return "lost" if _COLD in reasons and _UNAVAILABLE not in reasons else "unavailable"
