@@ -12,6 +12,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,7 +79,7 @@ def warm_redis(url: str, journal: Path | None = None) -> None:
 
 
 class Shifted:
-    """The machine's clock, and what a file says in seconds beside it; read again at every call.
+    """The machine's clock, and what a file says in seconds beside it; read again twenty times a second.
 
     Args:
         path: holds a number; where it is missing, the clock is the machine's.
@@ -87,13 +88,17 @@ class Shifted:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._clock = SystemClock()
+        self._ahead, self._looks = 0, 0.0
 
     def now(self) -> int:
         """Return microseconds since 1970."""
-        try:
-            return self._clock.now() + int(float(self._path.read_text()) * SECOND)
-        except FileNotFoundError:
-            return self._clock.now()
+        if time.monotonic() >= self._looks:
+            self._looks = time.monotonic() + 0.05
+            try:
+                self._ahead = int(float(self._path.read_text()) * SECOND)
+            except FileNotFoundError:
+                self._ahead = 0
+        return self._clock.now() + self._ahead
 
 
 class Running(NamedTuple):

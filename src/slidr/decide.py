@@ -227,6 +227,7 @@ class Decider:
 
     Attributes:
         context: what the journal's entries of this decider have in common.
+        columns: the columns of the clicks that are read as they came: by list rules, and to find the slice.
 
     Raises:
         BundleError: the bundle's parts do not belong together, or the secret key is another one.
@@ -263,15 +264,8 @@ class Decider:
         lists = tuple((rule.name, rule.version) for rule in self.rules)
         self.context = Context(bundle.id, self.encoding.keys, self.layout.names, lists, version("slidr"))
         self._context = self.context.id
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns of the clicks that are read as they came: by list rules and to find the slice."""
-        return tuple(
-            dict.fromkeys(
-                [*self.bundle.contract.slice_columns, *(name for rule in self.rules for name in rule.columns)]
-            )
-        )
+        read = (*bundle.contract.slice_columns, *(name for rule in self.rules for name in rule.columns))
+        self.columns = tuple(dict.fromkeys(read))
 
     def decide(self, clicks: Sequence[Click]) -> Decisions:
         """Decide clicks of a request, in the order given."""

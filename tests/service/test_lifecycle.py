@@ -28,7 +28,12 @@ def test_a_service_is_ready_from_start_to_stop(parts: Parts) -> None:
 
     async def main() -> None:
         service = Service(parts, clock=ManualClock(NOW))
-        assert service.report() == {"state": "starting", "bundle": parts.bundle.id, "challenger": None, "sequence": None}
+        assert service.report() == {
+            "state": "starting",
+            "bundle": parts.bundle.id,
+            "challenger": None,
+            "sequence": None,
+        }
         with pytest.raises(UnavailableError, match="the service is starting"):
             service.accept(body(1))
         with pytest.raises(UnavailableError):

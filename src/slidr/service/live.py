@@ -63,17 +63,14 @@ class Live(NamedTuple):
         challenger: decides too, and is not listened to; None where there is none.
         store: the state that both read.
         click: the type of a click, with the columns that both need.
+        shared: the store where other processes share it, None where it is this one's own.
     """
 
     champion: Decider
     challenger: Decider | None
     store: BlockwiseStore
     click: type[Click]
-
-    @property
-    def shared(self) -> SharedStore | None:
-        """The store where other processes share it, None where it is this one's own."""
-        return self.store if isinstance(self.store, SharedStore) else None
+    shared: SharedStore | None
 
     @property
     def contexts(self) -> tuple[Context, ...]:
@@ -95,7 +92,9 @@ class Live(NamedTuple):
 def live_of(found: Sequence[Decider], store: BlockwiseStore) -> Live:
     """Return what decides: the first decider, and beside it the second where there is one."""
     columns = dict.fromkeys(column for one in found for column in one.bundle.contract.slice_columns)
-    return Live(found[0], found[1] if len(found) > 1 else None, store, click_type(columns))
+    # Asked once, for to find out whether something is of a protocol takes as long as to fold a click.
+    shared = store if isinstance(store, SharedStore) else None
+    return Live(found[0], found[1] if len(found) > 1 else None, store, click_type(columns), shared)
 
 
 def recall(memory: Memory, decisions: Decisions) -> dict[int, bytes]:
