@@ -83,7 +83,7 @@ def make_app(store: FeatureStore, graph: bytes) -> FastAPI:
     app = FastAPI()
 
     # On one core a pool of threads would only add switches, so the read waits on the event loop's own thread.
-    @app.post("/v1/decisions")
+    @app.post("/v1/decisions")  # type: ignore[untyped-decorator]
     async def decide(click: Click) -> Answer:
         entity = {"user": click.user, "session": click.session, "ip": click.ip}
         found: dict[str, Any] = store.get_online_features(features=FEATURES, entity_rows=[entity]).to_dict()
