@@ -12,14 +12,20 @@ from tests.learned import Learned
 from slidr.cli import COMMANDS
 
 READING = [name for name in COMMANDS if name not in {"demo", "init", "simulate"}]
-ARGUMENTS = {"decide": ("2026-03-10",), "promote": ("0123456789abcdef", "--why", "x")}
+ARGUMENTS = {
+    "decide": ("2026-03-10",),
+    "keys": ("list",),
+    "load": ("clicks.csv", "--rate", "10"),
+    "promote": ("0123456789abcdef", "--why", "x"),
+}
 
 
 def assert_refused(said: Said, *words: str) -> None:
     """Assert that a command was refused on purpose, with these words."""
     assert said.code == 1
     assert said.out == ""
-    assert said.err.startswith("slidr: ")
+    # What is logged before it stands in lines of its own.
+    assert any(line.startswith("slidr: ") for line in said.err.splitlines())
     assert "Traceback" not in said.err
     for word in words:
         assert word in said.err

@@ -82,7 +82,7 @@ def test_the_stages_one_by_one(slidr: Run, project: Path, learned: Learned) -> N
     assert Path(judged["report"]).exists()
     bundle = slidr("publish", *at, "--why", "a try").document["bundle"]
     listed = slidr("bundles", *at).document
-    assert [one["bundle"] for one in listed["bundles"] if one["champion"]] == [bundle]
+    assert [one["bundle"] for one in listed["bundles"] if one["role"] == "champion"] == [bundle]
     assert [one["why"] for one in listed["history"]] == ["to have a champion", "a try"]
 
 

@@ -53,7 +53,8 @@ class Tail:
         log = Lake(str(project / "lake")).read(CLICKS)
         self.log = log.num_rows
         # The last clicks once more, as other clicks in the hours after.
-        rows = log.slice(self.log - SERVED - 200).select(list(Click.__struct_fields__)).to_pylist()
+        names = [name for name in Click.__struct_fields__ if name in log.column_names]
+        rows = log.slice(self.log - SERVED - 200).select(names).to_pylist()
         for row in rows:
             row |= {"click_id": f"{row['click_id']}-again", "time": row["time"] + timedelta(hours=2)}
         clicks = [Click(**row) for row in rows]
@@ -85,7 +86,7 @@ class Tail:
         shared = RedisStore(self.layout, [server.url], partitions=partitions, timeout=5)
         batch = encode_clicks([*self._served[-30:], *self._rest], self.layout, self._pseudonymiser)
         found, expected = shared.fold(batch), self._store.fold(batch)
-        assert not found.soundness.any(), shared.fault
+        assert not found.soundness[~found.repeats].any(), shared.fault
         assert found.repeats.tolist() == expected.repeats.tolist() == [True] * 30 + [False] * 200
         assert_same_bits(found.rows[30:], expected.rows[30:])
         # Repeats of what was journalled have its sequences; a new term begins behind it.
@@ -126,7 +127,7 @@ def test_the_state_of_backfill_goes_on_in_redis(slidr: Run, project: Path, learn
     batch = type(batch)(batch.ids + np.uint64(1), batch.times + 3_000_000_000, batch.logged_in, batch.keys)
     shared = RedisStore(layout, [server.url], timeout=5)
     found, expected = shared.fold(batch), embedded.fold(batch)
-    assert not found.soundness.any(), shared.fault
+    assert not found.soundness[~found.repeats].any(), shared.fault
     assert_same_bits(found.rows, expected.rows)
     assert found.sequences.tolist() == expected.sequences.tolist()
     shared.close()

@@ -39,7 +39,8 @@ def journal(learned: Learned, project: Path) -> Path:
         journal.declare(decider.context)
         start = 0
         for decisions in decide_table(decider, clicks):
-            part = clicks.slice(start, len(decisions.click_ids)).select(list(Click.__struct_fields__)).to_pylist()
+            names = [name for name in Click.__struct_fields__ if name in clicks.column_names]
+            part = clicks.slice(start, len(decisions.click_ids)).select(names).to_pylist()
             journal.append(entries_of(decisions, [Click(**row) for row in part], decided_at=1, journal=journal.id))
             start += len(part)
     return project / "journal.sqlite"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import numpy as np
 import onnxruntime
@@ -110,8 +109,7 @@ class Scorer:
                 f"the network {self.network} scores float32 rows of {len(self.names)} features, "
                 f"and was given {rows.dtype}{list(rows.shape)}; compute them with the bundle's own catalogue"
             )
-        # A sum is not finite where one of its parts is not; where it is itself too large, they are looked at.
-        if not math.isfinite(rows.sum()) and not np.isfinite(rows).all():
+        if not np.isfinite(rows).all():
             row, column = np.argwhere(~np.isfinite(rows))[0]
             raise FeatureError(
                 f"feature {self.names[column]} of row {row} is {rows[row, column]}, which no score can be made of; "

@@ -112,7 +112,7 @@ def enforcement(service: ServiceSettings) -> Enforcement:
     >>> from slidr.settings import ServiceSettings
     >>> canary = enforcement(ServiceSettings(mode="canary", canary_share=0.25))
     >>> sum(canary(f"campaign {number}") for number in range(1000))
-    253
+    251
     """
     mode: Literal["enforce", "canary", "observe"] = service.mode
     if mode != "canary":
