@@ -97,7 +97,7 @@ def test_workers_are_replaced_without_a_failed_request_and_killed_without_a_loss
         service.stop()
     finally:
         service.close()
-    check_replay(tmp_path, [tmp_path / "journal.1.sqlite", tmp_path / "journal.2.sqlite"], answered)
+    check_replay(tmp_path, [tmp_path / "journal.1.sqlite", tmp_path / "journal.2.sqlite"], answered, killed=True)
 
 
 def ready(url: str) -> set[str]:
