@@ -1,9 +1,10 @@
-"""What tests of several packages share: the real data, and one learned run of the whole flow."""
+"""What tests of several packages share: the real data, a Redis server, and one learned run of the whole flow."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Numba compiles a function again when its own file changes, and not when a file does whose kernels it has inlined: the
@@ -17,6 +18,7 @@ import pytest
 import torch
 from hypothesis import settings
 from tests.learned import Learned, learn
+from tests.redis_servers import Server
 
 # The first example may wait for a compiler; how long anything takes is no matter of tests.
 settings.register_profile("slidr", deadline=None)
@@ -45,3 +47,17 @@ def _no_key_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Learned:
     """A small simulated log through every stage; no test writes to it."""
     return learn(tmp_path_factory.mktemp("learned"))
+
+
+@pytest.fixture(scope="session")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def server(_server: Server) -> Server:
+    """A server that is empty."""
+    _server.flush()
+    return _server

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -34,20 +33,6 @@ from slidr.service.recovery import recover_shared
 FEW = check_catalogue((Clicks("user", "1h"),))
 OTHER = check_catalogue((Clicks("ip", "1h"),))
 BOTH = check_catalogue((Clicks("user", "1h"), Clicks("ip", "1h")))
-
-
-@pytest.fixture(scope="module")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def server(_server: Server) -> Server:
-    """A server that is empty."""
-    _server.flush()
-    return _server
 
 
 @pytest.fixture(scope="module")

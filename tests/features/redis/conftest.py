@@ -9,20 +9,6 @@ from tests.redis_servers import Proxy, Server, start_cluster
 
 
 @pytest.fixture(scope="session")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def server(_server: Server) -> Server:
-    """A server that is empty."""
-    _server.flush()
-    return _server
-
-
-@pytest.fixture(scope="session")
 def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
     servers = start_cluster(tmp_path_factory.mktemp("cluster"))
     yield servers
