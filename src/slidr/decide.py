@@ -6,7 +6,7 @@ The service, the batch and the replay all decide through `Decider`, so that they
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -167,6 +167,11 @@ class Decisions(NamedTuple):
         )
 
 
+def attributes_of(clicks: Sequence[Click], columns: Iterable[str]) -> dict[str, list[object]]:
+    """Return columns of the clicks of a request as they came; null where a click has none."""
+    return {name: [getattr(click, name, None) for click in clicks] for name in columns}
+
+
 def deciders(
     bundles: Sequence[Bundle],
     open_store: Callable[[Layout], BlockwiseStore],
@@ -270,7 +275,7 @@ class Decider:
     def decide(self, clicks: Sequence[Click]) -> Decisions:
         """Decide clicks of a request, in the order given."""
         batch = encode_clicks(clicks, self.encoding, self.pseudonymiser)
-        attributes = {name: [getattr(click, name, None) for click in clicks] for name in self.columns}
+        attributes = attributes_of(clicks, self.columns)
         return self.decide_batch(batch, [click.click_id for click in clicks], attributes)
 
     def decide_batch(
@@ -303,8 +308,7 @@ class Decider:
     def unmeasured(self, clicks: Sequence[Click], reason: str) -> Decisions:
         """Decide that clicks are not measured, for a reason that the store need not be asked for; none is folded."""
         batch = encode_clicks(clicks, self.encoding, self.pseudonymiser)
-        columns = self.bundle.contract.slice_columns
-        attributes = {name: [getattr(click, name, None) for click in clicks] for name in columns}
+        attributes = attributes_of(clicks, self.bundle.contract.slice_columns)
         count, never = len(batch), np.full(len(batch), np.nan, np.float32)
         return Decisions(
             batch, [click.click_id for click in clicks], np.zeros((count, 0), np.float32), np.full(count, -1),

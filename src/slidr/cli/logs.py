@@ -9,7 +9,7 @@ import click
 import numpy as np
 from tabulate import tabulate
 
-from slidr.cli.options import Bars, Outcome, printed, settings_option
+from slidr.cli.options import Bars, Outcome, journals_option, printed, settings_option
 from slidr.clock import SystemClock
 from slidr.collect import collect as collect_purchases
 from slidr.features.keys import read_secrets
@@ -69,13 +69,7 @@ def ingest(settings: Settings) -> Outcome:
 
 @click.command(short_help="Put the purchases reported to the service into the lake.")
 @settings_option
-@click.option(
-    "--journal",
-    "journals",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="A process's journal, instead of the settings' one; repeat it for all processes.",
-)
+@journals_option("; repeat it for all processes")
 @printed
 def collect(settings: Settings, *, journals: tuple[Path, ...]) -> Outcome:
     """Put the purchases that were reported to the service into the lake, once each, however often this runs.

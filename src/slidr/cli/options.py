@@ -45,6 +45,21 @@ def settings_option(command: _Command) -> _Command:
     )(command)
 
 
+def journals_option(whose: str) -> Callable[[_Command], _Command]:
+    """Return what adds --journal, which may be given several times and gives the command `journals: tuple[Path, ...]`.
+
+    Args:
+        whose: what stands for the settings' journal, and of which processes it is repeated, for the help.
+    """
+    return click.option(
+        "--journal",
+        "journals",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        help=f"A process's journal, instead of the settings' one{whose}.",
+    )
+
+
 def printed(command: Callable[..., Outcome]) -> Callable[..., None]:
     """Add --json, and print the command's outcome: as text, or as one JSON object on one line.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from slidr.cli.options import Outcome, printed, settings_option
+from slidr.cli.options import Outcome, journals_option, printed, settings_option
 from slidr.clock import SystemClock
 from slidr.decide import read_champion
 from slidr.errors import JournalError, ServiceError, SettingsError
@@ -25,13 +25,7 @@ from slidr.settings import Settings
 
 @click.command(short_help="Make the state of backfill and journals that of Redis.")
 @settings_option
-@click.option(
-    "--journal",
-    "journals",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="A process's journal, instead of the settings' one and its workers'; repeat it for all that share Redis.",
-)
+@journals_option(" and its workers'; repeat it for all that share Redis")
 @click.option("--incomplete", is_flag=True, help="Seed although the journals lack clicks that were folded.")
 @click.option("--empty", is_flag=True, help="Begin from nothing, as a first deployment without a log does.")
 @printed

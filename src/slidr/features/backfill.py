@@ -166,7 +166,7 @@ def encode_table(clicks: pa.Table, layout: Layout, pseudonymiser: Pseudonymiser)
     if "network" in single:
         addresses = _strings(clicks["ip"])
         keys[single.index("network")] = _network_keys(addresses, keys[single.index("ip")], pseudonymiser)
-    join_keys(keys, len(single), layout, pseudonymiser)
+    join_keys(keys, layout, pseudonymiser)
     times = clicks["time"].cast(pa.int64()).to_numpy()
     logged_in = pc.fill_null(clicks["logged_in"].cast(pa.int8()), -1).to_numpy()
     return ClickBatch(_keys(_strings(clicks["click_id"]), pseudonymiser), times, logged_in, keys)

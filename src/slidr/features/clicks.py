@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -96,11 +96,12 @@ class ClickBatch:
 
 def encode_clicks(clicks: Sequence[Click], layout: Layout, pseudonymiser: Pseudonymiser) -> ClickBatch:
     """Encode clicks of a request; raw identifiers end here."""
-    single, joined = _columns(layout.keys)
+    single, _ = _columns(layout.keys)
     try:
-        values = _texts(clicks, single, "strict")
+        # Without arguments, encode is twice as fast.
+        values = _texts(clicks, single, str.encode)
     except UnicodeEncodeError:
-        values = _texts(clicks, single, "surrogatepass")
+        values = _texts(clicks, single, lambda text: text.encode("utf-8", "surrogatepass"))
     times = np.array([microseconds(click.time) for click in clicks], np.int64)
     logged_in = np.array([-1 if click.logged_in is None else click.logged_in for click in clicks], np.int8)
 
@@ -108,27 +109,20 @@ def encode_clicks(clicks: Sequence[Click], layout: Layout, pseudonymiser: Pseudo
         hashes = secret.blobs(values).reshape(1 + len(single), len(clicks))
         keys = np.empty((len(layout.keys), len(clicks)), np.uint64)
         keys[: len(single)] = hashes[1:]
-        for row, parts in joined:
-            keys[row] = secret.join(keys, parts)
+        join_keys(keys, layout, secret)
         return ClickBatch(hashes[0], times, logged_in, keys, beside)
 
     return hashed(pseudonymiser, None if pseudonymiser.beside is None else hashed(pseudonymiser.beside, None))
 
 
-def _texts(clicks: Sequence[Click], single: tuple[str, ...], surrogates: str) -> list[bytes | None]:
+def _texts(clicks: Sequence[Click], single: tuple[str, ...], encode: Callable[[str], bytes]) -> list[bytes | None]:
     """Return the bytes of the click_ids and, behind them, of every column."""
-    values: list[bytes | None] = [click.click_id.encode("utf-8", surrogates) for click in clicks]
+    values: list[bytes | None] = [encode(click.click_id) for click in clicks]
     for column in single:
         if column == "network":
             values += [network(click.ip) for click in clicks]
-        elif surrogates == "strict":
-            # Without its arguments, encode is twice as fast.
-            values += [None if (text := getattr(click, column)) is None else text.encode() for click in clicks]
         else:
-            values += [
-                None if (text := getattr(click, column)) is None else text.encode("utf-8", surrogates)
-                for click in clicks
-            ]
+            values += [None if (text := getattr(click, column)) is None else encode(text) for click in clicks]
     return values
 
 
@@ -140,8 +134,7 @@ def _columns(keys: tuple[Entity, ...]) -> tuple[tuple[str, ...], tuple[tuple[int
     return single, joined
 
 
-def join_keys(keys: NDArray[np.uint64], single: int, layout: Layout, pseudonymiser: Pseudonymiser) -> None:
-    """Fill a key matrix below the rows of its `single` columns with the keys joined for compound entities."""
+def join_keys(keys: NDArray[np.uint64], layout: Layout, pseudonymiser: Pseudonymiser) -> None:
+    """Fill a key matrix below the rows of single columns with the keys joined for compound entities."""
     for row, parts in _columns(layout.keys)[1]:
-        if row >= single:
-            keys[row] = pseudonymiser.join(keys, parts)
+        keys[row] = pseudonymiser.join(keys, parts)

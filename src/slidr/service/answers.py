@@ -30,8 +30,6 @@ Enforcement: TypeAlias = Callable[[str | None], bool]
 """Tells of a campaign whether what is decided of its clicks is also answered."""
 _WORDS = {verdict: verdict.value for verdict in Verdict}
 _INVALID = frozenset((Verdict.INVALID_GENERAL.value, Verdict.INVALID_SOPHISTICATED.value))
-
-
 _COLD, _UNAVAILABLE = Soundness.STATE_COLD.name.lower(), Soundness.STORE_UNAVAILABLE.name.lower()
 
 

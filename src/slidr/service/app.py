@@ -15,7 +15,7 @@ from slidr.errors import SlidrError
 from slidr.features.clicks import Click
 from slidr.service.answers import Answer
 from slidr.service.auth import Keys
-from slidr.service.direct import Response, Tell
+from slidr.service.direct import DECISIONS, Response, Tell
 from slidr.service.gathering import Gathering
 from slidr.service.history import Archive, View
 from slidr.service.intake import Admitted, Headers, Problem, RefusedError
@@ -29,7 +29,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-DECISIONS = "/v1/decisions"
 PURCHASES = "/v1/purchases"
 _JSON = (b"content-type", b"application/json")
 _NDJSON = (b"content-type", b"application/x-ndjson")

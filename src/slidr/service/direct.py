@@ -17,6 +17,8 @@ from slidr.service.intake import Headers
 if TYPE_CHECKING:
     from slidr.service.protocol import BoundedProtocol
 
+DECISIONS = "/v1/decisions"
+"""Where clicks are sent to be decided."""
 MOST = 1 << 20
 """Bytes of a body that is taken up whole; a larger one goes over ASGI, which lets its client wait."""
 

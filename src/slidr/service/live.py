@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from slidr.decide import Decider, Decisions
+from slidr.decide import Decider, Decisions, attributes_of
 from slidr.features.clicks import Click, click_type, encode_clicks
 from slidr.features.side_by_side import BlockwiseStore
 from slidr.journal import Context
@@ -83,8 +83,7 @@ class Live(NamedTuple):
         if challenger is None:
             return champion.decide(clicks), None
         batch = encode_clicks(clicks, champion.encoding, champion.pseudonymiser)
-        columns = dict.fromkeys((*champion.columns, *challenger.columns))
-        attributes = {name: [getattr(click, name, None) for click in clicks] for name in columns}
+        attributes = attributes_of(clicks, {*champion.columns, *challenger.columns})
         first = champion.decide_batch(batch, [click.click_id for click in clicks], attributes)
         return first, challenger.second(first, attributes)
 

@@ -23,12 +23,12 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from slidr.service.direct import Decides, DirectCycle, fits
+from slidr.service.direct import DECISIONS, Decides, DirectCycle, fits
 from slidr.service.door import Problem
 from slidr.service.tls import Certificate
 from slidr.settings.serving import ServiceSettings
 
-DECISIONS = b"/v1/decisions"
+_DECISIONS = DECISIONS.encode()
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 _LINGER = 1.0  # seconds in which a client that is refused may read why
@@ -167,7 +167,7 @@ class BoundedProtocol(HttpToolsProtocol):
         idle = self.cycle is None or self.cycle.response_complete
         if (
             self._decides is not None
-            and self.url == DECISIONS
+            and self.url == _DECISIONS
             and idle
             and self.parser.get_method() == b"POST"
             and fits(self.headers)
