@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +33,18 @@ class Said(NamedTuple):
 
 
 Run = Callable[..., Said]
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_one_command() -> Iterator[None]:
+    """What a command sets up of logging ends with its process, and here with its test."""
+    root, own = logging.getLogger(), logging.getLogger("slidr")
+    levels = root.level, own.level
+    yield
+    # Those of pytest are of kinds of its own.
+    root.handlers[:] = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler]
+    root.setLevel(levels[0])
+    own.setLevel(levels[1])
 
 
 @pytest.fixture

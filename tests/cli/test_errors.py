@@ -24,8 +24,7 @@ def assert_refused(said: Said, *words: str) -> None:
     """Assert that a command was refused on purpose, with these words."""
     assert said.code == 1
     assert said.out == ""
-    # What is logged before it stands in lines of its own.
-    assert any(line.startswith("slidr: ") for line in said.err.splitlines())
+    assert said.err.startswith("slidr: ")
     assert "Traceback" not in said.err
     for word in words:
         assert word in said.err

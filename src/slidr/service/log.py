@@ -57,7 +57,7 @@ def set_up(style: Literal["json", "text"], level: Level, stream: TextIO | None =
         level: of slidr's own lines; those of libraries are written from `warning` on.
         stream: the standard error where None.
     """
-    handler = _StandardError() if stream is None else logging.StreamHandler(stream)
+    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(_Json() if style == "json" else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -68,19 +68,6 @@ def set_up(style: Literal["json", "text"], level: Level, stream: TextIO | None =
 def tell(**fields: str) -> None:
     """Have every line from now on tell something more: the worker, the bundle."""
     _fields.update(fields)
-
-
-class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to what is the standard error at the time."""
-
-    @property
-    def stream(self) -> TextIO:
-        """The standard error."""
-        return sys.stderr
-
-    @stream.setter
-    def stream(self, stream: TextIO) -> None:
-        del stream
 
 
 class _Lines(logging.Formatter):
