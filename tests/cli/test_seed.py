@@ -22,7 +22,7 @@ from slidr.features.redis.store import RedisStore
 from slidr.features.store import TERM, EmbeddedStore
 from slidr.journal import Entry, Journal
 from slidr.lake.delta import Lake
-from slidr.service.answers import entries_of
+from slidr.service.answers import Recorder
 from slidr.tables import CLICKS
 
 BATCH = 20
@@ -67,7 +67,7 @@ class Tail:
         self.entries: list[Entry] = []
         for start in range(0, SERVED, BATCH):
             part = self._served[start : start + BATCH]
-            self.entries += entries_of(decider.decide(part), part, decided_at=1, journal="j")
+            self.entries += Recorder("j").entries(decider.decide(part), part, 1)
 
     def write(self, path: Path, entries: Sequence[Entry]) -> Path:
         """Write entries to a journal."""

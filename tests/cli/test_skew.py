@@ -19,7 +19,7 @@ from slidr.features.layout import compile_catalogue
 from slidr.features.slow import SlowTables
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal
-from slidr.service.answers import entries_of
+from slidr.service.answers import Recorder
 from slidr.settings import duration
 from slidr.tables import CLICKS
 
@@ -41,7 +41,7 @@ def journal(learned: Learned, project: Path) -> Path:
         for decisions in decide_table(decider, clicks):
             names = [name for name in Click.__struct_fields__ if name in clicks.column_names]
             part = clicks.slice(start, len(decisions.click_ids)).select(names).to_pylist()
-            journal.append(entries_of(decisions, [Click(**row) for row in part], decided_at=1, journal=journal.id))
+            journal.append(Recorder(journal.id).entries(decisions, [Click(**row) for row in part], 1))
             start += len(part)
     return project / "journal.sqlite"
 

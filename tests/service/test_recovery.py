@@ -20,7 +20,7 @@ from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import Layout, compile_catalogue
 from slidr.features.store import EmbeddedStore
 from slidr.journal import CHUNK, Journal
-from slidr.service.answers import entries_of
+from slidr.service.answers import Recorder
 from slidr.service.recovery import recover
 
 FINGERPRINT = Pseudonymiser(SECRET).fingerprint
@@ -44,7 +44,7 @@ def decide(decider: Decider, places: Sequence[int], journal: Journal | None = No
     decisions = decider.decide(clicks)
     if journal is not None:
         journal.declare(decider.context)
-        journal.append(entries_of(decisions, clicks, decided_at=NOW, journal=journal.id))
+        journal.append(Recorder(journal.id).entries(decisions, clicks, NOW))
     return decisions
 
 

@@ -19,7 +19,7 @@ from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Context, Entry, Journal
 from slidr.lake.delta import Lake
-from slidr.service.answers import entries_of
+from slidr.service.answers import Recorder
 from slidr.tables import FEATURES
 
 KEY = Pseudonymiser(small.SECRET)
@@ -41,7 +41,7 @@ def serve(folder: Path, clicks: Sequence[Click], *, batch: int = 7) -> Served:
     entries: list[Entry] = []
     for start in range(0, len(clicks), batch):
         part = list(clicks[start : start + batch])
-        entries += entries_of(decider.decide(part), part, decided_at=1, journal="j")
+        entries += Recorder("j").entries(decider.decide(part), part, 1)
     return Served(list(clicks), entries, decider.context)
 
 

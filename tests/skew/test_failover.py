@@ -20,7 +20,7 @@ from slidr.features.redis.seeding import seed
 from slidr.features.redis.store import RedisStore
 from slidr.features.store import TERM, EmbeddedStore
 from slidr.journal import Entry, Journal
-from slidr.service.answers import entries_of
+from slidr.service.answers import Recorder
 from slidr.skew.comparison import compare
 from slidr.skew.reference import JournalReference, LakeReference, Reference
 from slidr.skew.tally import Skew
@@ -83,7 +83,7 @@ class Service:
         for start in range(0, len(clicks), BATCH):
             part = list(clicks[start : start + BATCH])
             decisions = self.decider.decide(part)
-            self.journal.append(entries_of(decisions, part, decided_at=1, journal=self.journal.id))
+            self.journal.append(Recorder(self.journal.id).entries(decisions, part, 1))
 
     def entries(self) -> list[Entry]:
         """Return what was journalled."""

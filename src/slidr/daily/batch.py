@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
+from slidr.daily.listed import values_of
 from slidr.decide import Decider, Decisions
 from slidr.features.backfill import encode_table
 from slidr.lake.schema import conform
@@ -29,11 +30,7 @@ def decide_table(
     for start in range(0, clicks.num_rows, _CHUNK):
         part = clicks.slice(start, _CHUNK)
         batch = encode_table(part, decider.encoding, decider.pseudonymiser)
-        # A log has no headers, and reads as null where it is from before a column.
-        attributes = {
-            name: part[name].to_pylist() if name in part.column_names else [None] * part.num_rows
-            for name in decider.columns
-        }
+        attributes = {name: values_of(part, name) for name in decider.columns}
         yield decider.decide_batch(batch, part["click_id"].to_pylist(), attributes)
         if progress is not None:
             progress(part.num_rows)

@@ -36,7 +36,7 @@ def listed(
     hits = {rule.name: np.zeros(clicks.num_rows, np.bool_) for rule in rules}
     for start in range(0, clicks.num_rows, _CHUNK):
         part = clicks.slice(start, _CHUNK)
-        values = {name: _values(part, name) for rule in rules for name in rule.columns}
+        values = {name: values_of(part, name) for rule in rules for name in rule.columns}
         for rule in rules:
             features = {name: column[start : start + _CHUNK].tolist() for name, column in counted[rule.name].items()}
             found = rule.hits({**values, **features})
@@ -46,7 +46,8 @@ def listed(
     return hits
 
 
-def _values(clicks: pa.Table, name: str) -> list[object]:
+def values_of(clicks: pa.Table, name: str) -> list[object]:
+    """Return a column of a log; null where the log has none, as headers, or is from before the column."""
     return clicks[name].to_pylist() if name in clicks.column_names else [None] * clicks.num_rows
 
 

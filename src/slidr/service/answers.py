@@ -222,18 +222,6 @@ class Recorder:
         return self._next_unfolded + 1
 
 
-def entries_of(decisions: Decisions, clicks: Sequence[Click], *, decided_at: int, journal: str) -> list[Entry]:
-    """Return what a journal takes of a batch: every decision but those of repeats.
-
-    Args:
-        decisions: of the clicks.
-        clicks: as they were decided.
-        decided_at: microseconds UTC.
-        journal: the journal's id.
-    """
-    return Recorder(journal).entries(decisions, clicks, decided_at)
-
-
 def shadows_of(champion: Decisions, challenger: Decisions, entries: Sequence[Entry]) -> list[Shadow]:
     """Return what the journal takes of a challenger's decisions, for the entries of folded clicks."""
     # Of clicks with one sequence the first was decided, and the others repeat it.
