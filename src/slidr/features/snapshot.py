@@ -46,10 +46,6 @@ class Snapshot(NamedTuple):
         """Return the arrays of one block by their names."""
         return {name.partition(".")[2]: array for name, array in self.arrays.items() if name.startswith(f"{key}.")}
 
-    def copy(self) -> Snapshot:
-        """Return a snapshot that later folds leave alone."""
-        return Snapshot(self.about, {name: array.copy() for name, array in self.arrays.items()})
-
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     """Write a snapshot to a file, whole or not at all."""

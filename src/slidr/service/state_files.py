@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import threading
+from glob import escape
 from pathlib import Path
 
 from slidr.features.keys import KeyRing, Pseudonymiser
-from slidr.features.snapshot import Snapshot, snapshot_fingerprint, write_snapshot
+from slidr.features.snapshot import snapshot_fingerprint, write_snapshot
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal
 from slidr.service.recovery import recover
+
+_NEW = ".new"
 
 
 class StateFiles:
@@ -29,7 +32,6 @@ class StateFiles:
         self.own = own
         self._seed = seed
         self._ring = ring
-        self._writing = threading.Lock()
 
     def adopt_seed(self, journal: Journal) -> None:
         """Let a service that has decided nothing yet go on from the last backfill, in a copy of its own."""
@@ -59,6 +61,9 @@ class StateFiles:
             JournalError: the journal cannot be read.
             ServiceError: snapshot and journal do not belong together.
         """
+        for left in (*self._prepared(_NEW), *self._prepared(f"{_NEW}.part")):
+            # By a process that was killed.
+            left.unlink(missing_ok=True)
         folded = self._recover(store, journal, pseudonymiser)
         fingerprints = [pseudonymiser.fingerprint]
         if pseudonymiser.beside is not None:
@@ -69,14 +74,25 @@ class StateFiles:
         journal.declare_secrets(tuple(fingerprints))
         return folded
 
-    def write(self, snapshots: list[Snapshot]) -> None:
-        """Write what `snapshots_of` returned."""
-        serving, *beside = snapshots
-        with self._writing:
-            write_snapshot(self.own, serving)
-            for snapshot in beside:
-                write_snapshot(self._aside(snapshot.about.fingerprint), snapshot)
-            self._aside(serving.about.fingerprint).unlink(missing_ok=True)
+    def prepare(self, store: EmbeddedStore, pseudonymiser: Pseudonymiser) -> None:
+        """Write the state of a store, and that of the next secret key, to files beside those that hold the last one.
+
+        They carry the id of this process in their names, so that processes do not disturb each other.
+        """
+        write_snapshot(_new(self.own), store.state(pseudonymiser.fingerprint))
+        if store.beside is not None and pseudonymiser.beside is not None:
+            fingerprint = pseudonymiser.beside.fingerprint
+            write_snapshot(_new(self._aside(fingerprint)), store.beside.state(fingerprint))
+
+    def adopt(self, process: int) -> None:
+        """Put what a process prepared in the place of the last state."""
+        ending = f".{process}{_NEW}"
+        prepared = self._prepared(ending)
+        fingerprint = snapshot_fingerprint(self.own.with_name(self.own.name + ending))
+        for path in prepared:
+            path.replace(path.with_name(path.name.removesuffix(ending)))
+        if fingerprint is not None:
+            self._aside(fingerprint).unlink(missing_ok=True)
 
     def _recover(self, store: EmbeddedStore, journal: Journal, pseudonymiser: Pseudonymiser) -> int:
         own, fingerprint = self.own, pseudonymiser.fingerprint
@@ -87,13 +103,12 @@ class StateFiles:
         seed = self._seed if snapshot_fingerprint(self._seed) == fingerprint else None
         return recover(store, journal, own, fingerprint=fingerprint, seed=seed, rotated=rotated)
 
+    def _prepared(self, ending: str) -> list[Path]:
+        return sorted(self.own.parent.glob(f"{escape(self.own.stem)}*{escape(self.own.suffix)}*{ending}"))
+
     def _aside(self, fingerprint: str) -> Path:
         return self.own.with_name(f"{self.own.stem}.{fingerprint}{self.own.suffix}")
 
 
-def snapshots_of(store: EmbeddedStore, pseudonymiser: Pseudonymiser) -> list[Snapshot]:
-    """Return the state of a store and, behind it, that of the next secret key where there is one."""
-    found = [store.state(pseudonymiser.fingerprint)]
-    if store.beside is not None and pseudonymiser.beside is not None:
-        found.append(store.beside.state(pseudonymiser.beside.fingerprint))
-    return found
+def _new(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}{_NEW}")

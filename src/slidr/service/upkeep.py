@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from slidr.errors import SlidrError
-from slidr.features.snapshot import Snapshot
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal
+from slidr.service.aside import Aside
 from slidr.service.batching import Batcher
 from slidr.service.live import Live
-from slidr.service.state_files import StateFiles, snapshots_of
+from slidr.service.state_files import StateFiles
 
 _FEW, _MANY = 1_000, 5_000  # journalled entries worth a checkpoint when idle, and under load
 _LONGEST_LOG = 1 << 28  # bytes of write-ahead log after which a checkpoint may hold requests up
@@ -42,6 +42,7 @@ class Upkeep:
         self._spawn = spawn
         self._writer = ThreadPoolExecutor(1, "slidr-write", initializer=_step_back)
         self._writing = False
+        self._copying = asyncio.Lock()
         self._seen_batches = -1
         self._snapshotted = 0
 
@@ -62,7 +63,7 @@ class Upkeep:
         live, journal = batcher.live, batcher.journal
         if isinstance(live.store, EmbeddedStore):
             tail = live.store.sequence - self._snapshotted
-            if tail >= _LONG_TAIL * (1 if idle else _BUSY):
+            if tail >= _LONG_TAIL * (1 if idle else _BUSY) and not self._copying.locked():
                 self._spawn(self.write(live, journal))
                 return
         waiting = journal.waiting
@@ -78,37 +79,35 @@ class Upkeep:
         if (tables := batcher.live.store.slow) is not None:
             self._spawn(self._run(tables.refresh))
 
-    def write(self, live: Live, journal: Journal) -> Coroutine[Any, Any, None]:
-        """Copy the state as it is between two batches; the work that is returned writes it."""
-        snapshots: list[Snapshot] = []
-        if isinstance(live.store, EmbeddedStore):
-            snapshots += [one.copy() for one in snapshots_of(live.store, live.champion.pseudonymiser)]
-            self._snapshotted = live.store.sequence
-        self._writing = True
-        return self._write(snapshots, journal)
+    async def write(self, live: Live, journal: Journal) -> None:
+        """Write the state as it is between two batches, while these go on: a forked process has it as it is now."""
+        async with self._copying:
+            store, pseudonymiser = live.store, live.champion.pseudonymiser
+            if not isinstance(store, EmbeddedStore):
+                return
+            self._snapshotted = store.sequence
+            try:
+                aside = Aside(lambda: self._files.prepare(store, pseudonymiser))
+                # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
+                await self._run(journal.checkpoint)
+                await aside.done()
+                self._files.adopt(aside.process)
+            except (SlidrError, OSError) as fault:
+                _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
 
     def snapshot(self, live: Live, journal: Journal) -> None:
         """Write the state at once, where that can be done; nothing decides meanwhile."""
-        found = snapshots_of(live.store, live.champion.pseudonymiser) if isinstance(live.store, EmbeddedStore) else []
-        self._save(found, journal)
+        try:
+            journal.checkpoint()
+            if isinstance(live.store, EmbeddedStore):
+                self._files.prepare(live.store, live.champion.pseudonymiser)
+                self._files.adopt(os.getpid())
+        except (SlidrError, OSError) as fault:
+            _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
 
     def close(self) -> None:
         """End the thread once it has done what was asked for."""
         self._writer.shutdown()
-
-    async def _write(self, snapshots: list[Snapshot], journal: Journal) -> None:
-        await self._run(lambda: self._save(snapshots, journal))
-        self._writing = False
-
-    def _save(self, snapshots: list[Snapshot], journal: Journal) -> None:
-        """Write snapshots, which save work; nothing depends on them."""
-        try:
-            # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
-            journal.checkpoint()
-            if snapshots:
-                self._files.write(snapshots)
-        except (SlidrError, OSError) as fault:
-            _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
 
     async def _checkpoint(self, journal: Journal) -> None:
         await self._run(lambda: _checkpoint(journal))

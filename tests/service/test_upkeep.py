@@ -1,0 +1,74 @@
+"""Upkeep: a state is written while clicks are decided, whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.service.running import ask, started
+
+from slidr.features.layout import compile_catalogue
+from slidr.features.store import EmbeddedStore
+from slidr.service.answers import Answer
+from slidr.service.lifecycle import Parts, Service
+from slidr.service.state_files import StateFiles
+from slidr.service.upkeep import Upkeep
+
+
+def _upkeep(parts: Parts, service: Service) -> Upkeep:
+    seed = parts.root / parts.settings.storage.seed
+    return Upkeep(StateFiles(parts.snapshot_path, seed, parts.ring), service.spawn)
+
+
+def _left(parts: Parts) -> list[Path]:
+    return [path for path in parts.snapshot_path.parent.iterdir() if path.suffix in {".new", ".part"}]
+
+
+def test_a_state_is_written_beside_the_requests(parts: Parts) -> None:
+    """The snapshot has the clicks up to its beginning, whatever is folded meanwhile, and no file is left over."""
+
+    async def run() -> None:
+        async with started(parts) as service:
+            await ask(service, *range(20))
+            upkeep = _upkeep(parts, service)
+            writing = asyncio.ensure_future(upkeep.write(service.batcher.live, service.batcher.journal))
+            await asyncio.sleep(0)
+            await ask(service, *range(20, 30))
+            await writing
+            upkeep.close()
+            held = EmbeddedStore(compile_catalogue(parts.bundle.catalogue))
+            held.restore(parts.snapshot_path, fingerprint=parts.pseudonymiser.fingerprint)
+            assert held.sequence == 20
+            assert _left(parts) == []
+
+    asyncio.run(run())
+
+
+def test_a_state_that_cannot_be_written_is_told(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    """The service goes on, and the log says why the next start folds more."""
+
+    async def run() -> None:
+        async with started(parts) as service:
+            await ask(service, 1)
+            upkeep = Upkeep(StateFiles(parts.root / "missing" / "\0" / "state.npz", parts.root, None), service.spawn)
+            await upkeep.write(service.batcher.live, service.batcher.journal)
+            upkeep.close()
+            assert (await ask(service, 2))[0].sequence == 1
+
+    asyncio.run(run())
+    assert "no snapshot was written" in caplog.text
+
+
+def test_what_a_killed_process_left_is_cleared(parts: Parts) -> None:
+    """Half a snapshot of a process that is gone does not stay, and is never read."""
+
+    async def run() -> list[Answer]:
+        async with started(parts) as service:
+            return await ask(service, 1)
+
+    left = parts.snapshot_path.with_name(f"{parts.snapshot_path.name}.123.new.part")
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_bytes(b"half")
+    assert [answer.sequence for answer in asyncio.run(run())] == [0]
+    assert _left(parts) == []
