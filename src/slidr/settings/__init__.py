@@ -27,6 +27,7 @@ from slidr.settings.learning import (
     PurchasesSettings,
     SlicesSettings,
 )
+from slidr.settings.operations import GuardrailsSettings, RegistrySettings
 from slidr.settings.section import Section
 from slidr.settings.serving import (
     PACKAGED_CRAWLERS,
@@ -41,9 +42,11 @@ __all__ = [
     "CalibrationSettings",
     "ClicksSettings",
     "FeaturesSettings",
+    "GuardrailsSettings",
     "LabelsSettings",
     "ModelSettings",
     "PurchasesSettings",
+    "RegistrySettings",
     "RulesSettings",
     "ServiceSettings",
     "Settings",
@@ -72,8 +75,10 @@ class Settings(Section, frozen=True):
     rules: RulesSettings = RulesSettings()
     model: ModelSettings = ModelSettings()
     calibration: CalibrationSettings = CalibrationSettings()
+    guardrails: GuardrailsSettings = GuardrailsSettings()
     service: ServiceSettings = ServiceSettings()
     store: StoreSettings = StoreSettings()
+    registry: RegistrySettings = RegistrySettings()
     storage: StorageSettings = StorageSettings()
 
 
@@ -210,6 +215,9 @@ def _check(settings: Settings, name: str) -> None:
         "features.slow_age": (features.slow_age,),
         "rules.repeats": (settings.rules.repeats,) if settings.rules.repeats else (),
         "rules.stale_after": (settings.rules.stale_after,),
+        "guardrails.most_age": (settings.guardrails.most_age,),
+        "guardrails.most_silence": (settings.guardrails.most_silence,),
+        "registry.stable_after": (settings.registry.stable_after,),
     }
     for key, texts in spans.items():
         for text in texts:

@@ -1,0 +1,107 @@
+"""Sections of the settings that operations read: the registry, and what watches over the service and its records."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from slidr.settings.section import Section, Share
+
+
+class GuardrailsSettings(Section, frozen=True):
+    """Limits of the guardrails, which a day must keep before its bundle is published; docs/guardrails.md tells why."""
+
+    least_human_density: Annotated[
+        Share,
+        Meta(description="least share of human labels in an hour, as a share of the same hour on other days"),
+    ] = 0.3
+    least_volume: Annotated[
+        Share, Meta(description="fewest clicks or purchases of an hour, as a share of the same hour on other days")
+    ] = 0.3
+    most_volume: Annotated[
+        float,
+        Meta(gt=1, description="most clicks or purchases of an hour, in multiples of the same hour on other days"),
+    ] = 5.0
+    baseline_days: Annotated[
+        int, Meta(ge=3, le=366, description="days of the log, back from the judged one, that volumes are held against")
+    ] = 28
+    most_age: Annotated[
+        str,
+        Meta(
+            description="longest time from the judged day's maturity to the run, where the run chose the day itself and"
+            " a champion decides already"
+        ),
+    ] = "3d"
+    most_silence: Annotated[
+        str, Meta(description="longest end of the judged day without clicks, or of the known purchases without any")
+    ] = "6h"
+    most_unripe: Annotated[
+        float, Meta(ge=0, lt=1, description="most clicks whose attribution window is still open, as a share")
+    ] = 0.0
+    most_null_change: Annotated[
+        Share, Meta(description="most that a column's share of nulls may differ from that of the training part")
+    ] = 0.1
+    most_cardinality_change: Annotated[
+        float, Meta(gt=1, description="most that a column's number of values a day may grow or shrink, as a factor")
+    ] = 3.0
+    most_duplicates: Annotated[
+        Share, Meta(description="most clicks that repeat another one in everything but the click_id, as a share")
+    ] = 0.02
+    most_rejected: Annotated[
+        Share, Meta(description="most rows of the logs that may be refused on their way in, as a share")
+    ] = 0.01
+    most_feature_drift: Annotated[
+        float, Meta(gt=0, description="largest population stability index of a feature against the champion's training")
+    ] = 0.5
+    most_score_drift: Annotated[
+        float, Meta(gt=0, description="largest population stability index of the scores from calibration to judging")
+    ] = 0.25
+    least_slice_share: Annotated[
+        Share, Meta(description="share of the clicks from which on a slice must be there and have purchases")
+    ] = 0.02
+    least_slice_purchases: Annotated[
+        int, Meta(ge=0, description="fewest purchasing clicks, in calibration and judging together, of such a slice")
+    ] = 1
+    least_loss_fall: Annotated[
+        float, Meta(ge=0, lt=1, description="least share by which the loss must fall from its first to its last point")
+    ] = 0.02
+    most_fpr: Annotated[
+        float, Meta(ge=1, description="most that the lower bound of the judged FPR may be, in budgets")
+    ] = 1.0
+    most_ivr_change: Annotated[
+        float, Meta(gt=0, le=1, description="most that the IVR may differ from the champion's on the same clicks")
+    ] = 0.1
+    most_coverage_change: Annotated[
+        float, Meta(gt=0, le=1, description="most that the robotic coverage may differ from the champion's")
+    ] = 0.25
+    most_slice_change: Annotated[
+        float, Meta(gt=0, le=1, description="most that the IVR of one slice may differ from the champion's")
+    ] = 0.25
+    most_flips: Annotated[
+        float,
+        Meta(gt=0, le=1, description="most clicks that may be decided otherwise than by the champion, as a share"),
+    ] = 0.15
+    golden_clicks: Annotated[
+        int, Meta(ge=0, le=10_000, description="known humans, and known robots, that a bundle hands on to the next one")
+    ] = 200
+    most_golden_humans: Annotated[
+        Share, Meta(description="most of the champion's known humans that may be marked, as a share")
+    ] = 0.05
+    least_golden_robots: Annotated[
+        Share, Meta(description="fewest of the champion's known robots that must be marked, as a share")
+    ] = 0.8
+    most_graph_difference: Annotated[
+        float, Meta(gt=0, description="largest difference of a score by the ONNX graph from the one by PyTorch")
+    ] = 1e-5
+    most_latency_ms: Annotated[
+        float, Meta(gt=0, description="most milliseconds that nine in ten clicks, scored one by one, may take")
+    ] = 5.0
+
+
+class RegistrySettings(Section, frozen=True):
+    """The registry of bundles."""
+
+    stable_after: Annotated[
+        str, Meta(description="time as champion without an alarm after which a rollback may go to a bundle")
+    ] = "24h"
