@@ -127,7 +127,7 @@ def test_a_history_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "registry")
     registry.publish(bundle(tmp_path / "made", "b1"))
     promote(registry, "b1")
-    (tmp_path / "registry" / "champions" / "00000002.json").write_text('{"kind": "rollback"}')
+    (tmp_path / "registry" / "champions" / "00000002.json").write_text('{"kind": "coup"}')
     with pytest.raises(RegistryError, match=r"champions/00000002\.json is not an entry"):
         registry.champion()
 
@@ -156,11 +156,11 @@ def test_a_challenger_stands_beside_the_champion(tmp_path: Path) -> None:
     registry.promote("b1", at=7, who="tests", why="because", cold=True)
     assert registry.named() == Named("b1", "b3", cold=True)
     promote(registry, "b3")
-    assert registry.named() == Named("b3", None, cold=False)
+    assert registry.named() == Named("b3", None, cold=False, fallback="b1")
     promote(registry, "b1")
-    assert registry.named() == Named("b1", "b3", cold=False)
+    assert registry.named() == Named("b1", "b3", cold=False, fallback="b3")
     challenge(None)
-    assert registry.named() == Named("b1", None, cold=False)
+    assert registry.named() == Named("b1", None, cold=False, fallback="b3")
     assert registry.champion() == registry.history()[-2]
     with pytest.raises(RegistryError, match="has no bundle 'b4'"):
         challenge("b4")
@@ -177,4 +177,4 @@ def test_who_looks_again_sees_what_is_new(tmp_path: Path) -> None:
     (tmp_path / "registry" / "champions" / "00000001.json").write_text("nobody reads this again")
     assert other.named() == Named("b1", None, cold=False)
     promote(registry, "b2")
-    assert other.named() == Named("b2", None, cold=False)
+    assert other.named() == Named("b2", None, cold=False, fallback="b1")
