@@ -16,6 +16,7 @@
     ├── RegistryError      a registry that cannot be read or written
     ├── JournalError       a journal that cannot be written or read
     ├── ServiceError       a service that cannot start or answer
+    ├── BusyError          work that another process is doing already
     └── MissingExtraError  a part of slidr whose dependencies are not installed
 ```
 """
@@ -120,6 +121,10 @@ class JournalError(SlidrError):
 
 class ServiceError(SlidrError):
     """The service cannot start or cannot answer."""
+
+
+class BusyError(SlidrError):
+    """Another process is doing this work already."""
 
 
 class MissingExtraError(SlidrError):

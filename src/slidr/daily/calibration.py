@@ -16,7 +16,7 @@ from slidr.calibration.sample import CalibrationSample
 from slidr.daily.parts import Part, read_part, sample_of
 from slidr.daily.plan import Run
 from slidr.daily.stages import read_networks
-from slidr.daily.stamps import require, stamp
+from slidr.daily.stamps import require, stamp, withdraw
 from slidr.errors import BundleError, CalibrationError
 from slidr.model.scorer import Scorer
 from slidr.registry import Registry
@@ -40,6 +40,7 @@ def calibrate_thresholds(run: Run) -> Calibration:
     """
     run.progress("calibrate", 0)
     require(run, "label", "backfill", "train")
+    withdraw(run, "calibrate")
     settings = run.settings.calibration
     part = read_part(run, run.split.calibrate)
     scored = run.lake.read(SCORES, start=run.split.calibrate[0], end=run.split.calibrate[1])

@@ -37,7 +37,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the flow: its settings, its lake, and which part of the log is for what."""
+    """One run of the flow: its settings, its lake, and which part of the log is for what.
+
+    `kept` is the bundle whose network is kept and given new thresholds; empty where a network is trained.
+    """
 
     settings: Settings
     lake: Lake
@@ -45,6 +48,7 @@ class Run:
     as_of: int
     final: bool
     progress: Progress
+    kept: str = ""
 
     @property
     def pseudonymiser(self) -> Pseudonymiser:

@@ -23,12 +23,13 @@ from slidr.model.weights import check_days
 from slidr.tables import CLICKS, LABELS, PURCHASES, SCORES
 
 _NETWORKS = "slidr.model.networks"
-_REFERENCE = "reference.json"
+REFERENCE = "reference.json"
 
 
 def label_clicks(run: Run) -> pa.Table:
     """Write LABELS of the run's clicks and return them."""
     run.progress("label", 0)
+    withdraw(run, "label")
     clicks = run.lake.read(CLICKS, start=run.split.train[0], end=run.split.judge[1])
     purchases = run.lake.read(PURCHASES, end=run.as_of)
     labels = label(
@@ -91,9 +92,18 @@ def train_networks(run: Run) -> dict[str, Trained]:
     part = read_part(run, run.split.train)
     check_days(part.times, part.human, run.settings.timezone)
     training = training_set(run, part)
+    withdraw(run, "train")
     trained = {name: _fit(run, name, training) for name in networks}
     _keep(run, trained, training)
-    scorer = Scorer(trained[run.settings.model.network].graph)
+    write_scores(run, trained[run.settings.model.network].graph)
+    stamp(run, "train")
+    run.progress("train", 1)
+    return trained
+
+
+def write_scores(run: Run, graph: bytes) -> None:
+    """Write SCORES of the calibration and of the judging part."""
+    scorer = Scorer(graph)
     written = []
     for span in (run.split.calibrate, run.split.judge):
         scored = read_part(run, span)
@@ -101,9 +111,6 @@ def train_networks(run: Run) -> dict[str, Trained]:
         written.append(pa.table(columns | {"score": pa.array(scorer.score(scored.rows))}))
     # In one write, for both parts may lie in one day, and a write replaces the days that it holds.
     run.lake.write(SCORES, pa.concat_tables(written))
-    stamp(run, "train")
-    run.progress("train", 1)
-    return trained
 
 
 def _fit(run: Run, name: str, training: TrainingSet) -> Trained:
@@ -127,10 +134,10 @@ def _keep(run: Run, trained: dict[str, Trained], training: TrainingSet) -> None:
         path.with_suffix(".json").unlink(missing_ok=True)
     for name, fitted in trained.items():
         (folder / f"{name}.onnx").write_bytes(fitted.graph)
-        told = {"curve": fitted.curve, "constant": training.constant}
+        told = {"curve": fitted.curve, "constant": training.constant, "difference": fitted.difference}
         (folder / f"{name}.json").write_bytes(msgspec.json.encode(told))
     reference = reference_of(training.rows, training.human, training.names)
-    (folder / _REFERENCE).write_bytes(msgspec.json.encode(reference))
+    (folder / REFERENCE).write_bytes(msgspec.json.encode(reference))
 
 
 def read_networks(run: Run) -> dict[str, bytes]:
@@ -153,7 +160,7 @@ def read_reference(run: Run) -> Reference:
         SettingsError: there is none, or it is of another run.
     """
     require(run, "train")
-    path = Path(run.settings.storage.networks) / _REFERENCE
+    path = Path(run.settings.storage.networks) / REFERENCE
     try:
         return msgspec.json.decode(path.read_bytes(), type=Reference)
     except (OSError, msgspec.MsgspecError) as fault:

@@ -45,9 +45,15 @@ def _standing(run: Run, stage: str) -> dict[str, str]:
 
 
 def _write(run: Run, stamps: dict[str, str]) -> None:
-    path = _path(run)
+    replace_file(_path(run), msgspec.json.format(msgspec.json.encode(stamps), indent=1))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a process that is killed meanwhile leaves what was there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(stamps), indent=1))
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
 
 
 def require(run: Run, *stages: str) -> None:
@@ -63,11 +69,17 @@ def require(run: Run, *stages: str) -> None:
             raise SettingsError(f"the stage {stage} {done}; run `slidr {stage}` first, for the same day")
 
 
+def current(run: Run, stage: str) -> bool:
+    """Return whether a stage of this run is done and nothing has been done since that it rests on."""
+    return _read(_path(run)).get(stage) == identity(run, stage)
+
+
 def identity(run: Run, stage: str) -> str:
     """Return a hash of the days and settings that a stage of this run is made of."""
     made_of = {
         "split": [run.split.train, run.split.calibrate, run.split.judge],
         "as_of": run.as_of,
+        **({"kept": run.kept} if run.kept else {}),
         **{section: msgspec.to_builtins(getattr(run.settings, section)) for section in _SECTIONS[stage]},
     }
     return hashlib.sha256(msgspec.json.encode(made_of, order="sorted")).hexdigest()[:16]

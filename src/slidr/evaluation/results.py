@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -158,11 +158,12 @@ class Assurance(msgspec.Struct, frozen=True):
 
 
 class Learning(msgspec.Struct, frozen=True):
-    """How a network learnt, and the features that never varied while it did."""
+    """How a network learnt, the features that never varied while it did, and how far its graph is from it."""
 
     network: str
     curve: Curve
     constant: tuple[str, ...] = ()
+    difference: float = 0.0
 
 
 class ModelCard(msgspec.Struct, frozen=True):
@@ -172,6 +173,41 @@ class ModelCard(msgspec.Struct, frozen=True):
     features: tuple[str, ...]
     use: tuple[str, ...]
     limits: tuple[str, ...]
+
+
+class Override(msgspec.Struct, frozen=True):
+    """Who let a bundle pass a guardrail that refused it, when (microseconds UTC) and why."""
+
+    who: str
+    why: str
+    at: int
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What a guardrail found.
+
+    Attributes:
+        name: the guardrail's.
+        kind: whether it looks at the `data`, before anything is learnt from them, or at the `model`.
+        passed: whether its limits are kept.
+        numbers: what it counted, by name.
+        limit: the settings of the section `guardrails` that limit it, with their values.
+        message: what it found, in a sentence; where it refuses, the limit and how to override it too.
+        override: who let it pass all the same; None where nobody did.
+    """
+
+    name: str
+    kind: Literal["data", "model"]
+    passed: bool
+    numbers: dict[str, float | int | str | None]
+    limit: dict[str, float | int | str]
+    message: str
+    override: Override | None = None
+
+    @property
+    def refuses(self) -> bool:
+        """Whether nothing may be published because of it."""
+        return not self.passed and self.override is None
 
 
 class Evaluation(msgspec.Struct, frozen=True):
@@ -184,7 +220,8 @@ class Evaluation(msgspec.Struct, frozen=True):
 
     What follows `notes` is None or empty where it is not known: `health` of the training part's labels, with people's
     share estimated on the judging part; `proxy`, `change` and `missed` of the deciding network on the judging part,
-    where `change` is a sentence if there is no champion to compare with; `missed` in simulation only.
+    where `change` is a sentence if there is no champion to compare with; `missed` in simulation only; `guardrails`
+    where the run was guarded.
     """
 
     title: str
@@ -206,3 +243,4 @@ class Evaluation(msgspec.Struct, frozen=True):
     learning: tuple[Learning, ...] = ()
     missed: tuple[MissedFamily, ...] = ()
     card: ModelCard | None = None
+    guardrails: tuple[Finding, ...] = ()

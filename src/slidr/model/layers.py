@@ -69,10 +69,10 @@ def fit_layers(
             expected = torch.sigmoid(_logits(tensors.scaling.apply(torch.from_numpy(sample)), parameters)).numpy()
     layers = tuple(Layer(weight.numpy(), bias.numpy()) for weight, bias in parameters)
     graph = layers_graph(layers, tensors.scaling, training.names, network)
-    check_agreement(graph, sample, expected)
+    difference = check_agreement(graph, sample, expected)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
-    return Trained(graph, curve)
+    return Trained(graph, curve, difference)
 
 
 @contextmanager

@@ -118,10 +118,11 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class Trained(NamedTuple):
-    """What fitting a network gives: its ONNX graph, and how it learnt."""
+    """What fitting a network gives: its ONNX graph, how it learnt, and how far the graph's scores are from its own."""
 
     graph: bytes
     curve: Curve
+    difference: float = 0.0
 
 
 def sample_rows(rows: Float32s) -> Float32s:
@@ -129,8 +130,8 @@ def sample_rows(rows: Float32s) -> Float32s:
     return rows[:: math.ceil(len(rows) / _CHECKED_ROWS)].copy()
 
 
-def check_agreement(graph: bytes, rows: Float32s, expected: Float32s) -> None:
-    """Refuse a graph whose scores are not those of the library that trained it.
+def check_agreement(graph: bytes, rows: Float32s, expected: Float32s) -> float:
+    """Return the largest difference between a score of a graph and that of the library which trained it.
 
     Args:
         graph: as exported.
@@ -147,3 +148,4 @@ def check_agreement(graph: bytes, rows: Float32s, expected: Float32s) -> None:
             f"the exported graph of {scorer.network} differs from what was trained by {difference:.1e}, and at most "
             f"{TOLERANCE:.0e} is allowed; look for features with extreme values"
         )
+    return difference

@@ -82,7 +82,15 @@ class Registry(Bundles):
         self._entries: dict[int, HistoryEntry] = {}
 
     def promote(
-        self, identity: str, *, at: int, who: str, why: str, cold: bool = False, again: bool = False
+        self,
+        identity: str,
+        *,
+        at: int,
+        who: str,
+        why: str,
+        cold: bool = False,
+        again: bool = False,
+        once: bool = False,
     ) -> HistoryEntry:
         """Make a bundle the champion and return the entry of the history that says so.
 
@@ -93,6 +101,7 @@ class Registry(Bundles):
             why: the reason.
             cold: let it decide even where clicks are unmeasurable until its state is as old as its longest window.
             again: promote it although it was rolled back.
+            once: where it was promoted before, return that entry and write none: for those who may both be first.
 
         Raises:
             RegistryError: the registry has no such bundle, it was rolled back, or the registry cannot be written.
@@ -101,6 +110,9 @@ class Registry(Bundles):
         entry = HistoryEntry(number=0, kind="promote", bundle=identity, at=at, who=who, why=why, cold=cold)
 
         def promotion(history: Sequence[HistoryEntry]) -> HistoryEntry:
+            before = (one for one in history if (one.kind, one.bundle) == ("promote", identity))
+            if once and (done := next(before, None)) is not None:
+                return done
             if not again:
                 check_promotion(history, identity)
             return entry

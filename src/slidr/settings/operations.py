@@ -46,7 +46,8 @@ class GuardrailsSettings(Section, frozen=True):
         float, Meta(gt=1, description="most that a column's number of values a day may grow or shrink, as a factor")
     ] = 3.0
     most_duplicates: Annotated[
-        Share, Meta(description="most clicks that repeat another one in everything but the click_id, as a share")
+        Share,
+        Meta(description="most that the share of clicks which repeat another one in all but the click_id may grow"),
     ] = 0.02
     most_rejected: Annotated[
         Share, Meta(description="most rows of the logs that may be refused on their way in, as a share")

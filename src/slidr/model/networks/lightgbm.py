@@ -69,9 +69,10 @@ def fit(
         progress(1.0)
     graph = _graph(booster, training.names)
     sample = sample_rows(training.rows)
-    check_agreement(graph, sample, np.asarray(booster.predict(sample), np.float32))
+    difference = check_agreement(graph, sample, np.asarray(booster.predict(sample), np.float32))
     seen = tuple(range(1, len(losses["training"]) + 1))
-    return Trained(graph, Curve("trees", seen, tuple(losses["training"]), tuple(losses.get("held_out", ()))))
+    curve = Curve("trees", seen, tuple(losses["training"]), tuple(losses.get("held_out", ())))
+    return Trained(graph, curve, difference)
 
 
 @dataclass

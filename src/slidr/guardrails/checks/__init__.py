@@ -1,0 +1,1 @@
+"""One file, one guardrail: the file's name is the guardrail's."""
