@@ -60,6 +60,7 @@ FIRING: dict[str, dict[str, str]] = {
         'slidr_shadow_decisions_total{job="slidr",instance="a",verdict="valid"}': "0+100x3000",
     },
     "SlidrListStale": {'slidr_list_stale{job="slidr",instance="a",list="crawlers"}': "1x3000"},
+    "SlidrListRefused": {f"slidr_list_refused{ONE}": "1x3000"},
     "SlidrSlowTableOld": {f"slidr_slow_age_seconds{ONE}": "140000x3000"},
     "SlidrStateEvicted": {f"slidr_evicted_entities{ONE}": "0+1x3000"},
 }
@@ -87,6 +88,7 @@ HEALTHY: dict[str, str] = {
     f"slidr_event_time_lag_seconds{ONE}": "0.2x3000",
     f"slidr_swaps_total{ONE}": "0x1440 1x1500",
     f"slidr_list_age_seconds{ONE}": "60+60x3000",
+    f"slidr_list_refused{ONE}": "0x3000",
     'slidr_list_stale{job="slidr",instance="a",list="crawlers"}': "0x3000",
 }
 

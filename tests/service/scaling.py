@@ -36,6 +36,7 @@ from slidr.features.store import EmbeddedStore
 from slidr.journal import Entry, Journal
 from slidr.journals import Journals
 from slidr.load.sending import Answer, Limits, Request, Target, send
+from slidr.rules import prepare_rules
 from slidr.service.opening import Parts
 from slidr.service.recovery import recover_shared
 from slidr.service.server import serve
@@ -51,7 +52,8 @@ SEEDED = 300
 def open_parts(root: Path, sections: dict[str, dict[str, Any]]) -> Parts:
     """Return what a service in a folder is made of."""
     (place,) = (root / "bundles").iterdir()
-    return make_parts(root, read_bundle(place))._replace(settings=parse_settings(sections))
+    settings = parse_settings(sections)
+    return make_parts(root, read_bundle(place))._replace(settings=settings, rules=prepare_rules(settings.rules))
 
 
 def main() -> None:
@@ -75,16 +77,25 @@ class Running:
         root: its folder.
         server: the Redis.
         storage: settings of `storage`.
+        rules: settings of `rules`.
         service: settings of `service`.
     """
 
-    def __init__(self, root: Path, server: Server, storage: dict[str, Any] | None = None, **service: Any) -> None:
+    def __init__(
+        self,
+        root: Path,
+        server: Server,
+        storage: dict[str, Any] | None = None,
+        rules: dict[str, Any] | None = None,
+        **service: Any,
+    ) -> None:
         self._root = root
         self._sections = {
             # What slow test machines do to a decision is no matter of these tests.
             "service": {"port": 0, "entities": 1024, "deadline_ms": 20_000, **service},
             "store": {"redis": [server.url], "timeout_ms": 5_000},
             "storage": storage or {},
+            "rules": rules or {},
         }
         self.url = ""
         self.start()

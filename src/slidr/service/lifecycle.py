@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from slidr.errors import ServiceError, SlidrError
 from slidr.features.clicks import Click
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Entry, Journal
+from slidr.rules import ListRule
 from slidr.service.answers import Answer, Recorder, enforcement
 from slidr.service.batching import Batcher
 from slidr.service.door import Admitted, Door
@@ -64,6 +65,7 @@ class Service:
         self._door: Door | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._keys_change: int | None = None
+        self._changing = asyncio.Lock()
         self._files = StateFiles(parts.snapshot_path, parts.root / parts.settings.storage.seed, parts.ring)
         self._upkeep = Upkeep(self._files, self.spawn)
         self.metrics.watch(
@@ -72,7 +74,7 @@ class Service:
             evicted=lambda: store.evicted if (store := self._store) else 0,
         )
         self.metrics.watch_disk(parts.journal_path)
-        self.metrics.watch_lists(parts.rules, duration(parts.settings.rules.stale_after))
+        self._watch_lists()
         self.metrics.watch_slow(lambda: self._batcher.live.store.slow if self._batcher else None, self.clock)
 
     @property
@@ -207,9 +209,43 @@ class Service:
     async def swap(self, parts: Parts) -> None:
         """Let other bundles decide; everything is made ready beside what decides, so that no request fails.
 
+        Args:
+            parts: with the other bundles; the list rules stay those that run.
+
         Raises:
             SlidrError: they cannot decide here, or the champion's state is cold; what decided goes on.
         """
+        async with self._changing:
+            await self._change(parts._replace(rules=self.parts.rules))
+
+    async def relist(self, rules: Sequence[ListRule]) -> tuple[str, ...]:
+        """Let list rules find with other lists, from the next batch on; as `swap`.
+
+        Args:
+            rules: made of the same settings as those that run.
+
+        Returns:
+            The rules that have another version now, each with it; none where the lists are as they were but for their
+            dates.
+
+        Raises:
+            SlidrError: see `swap`.
+        """
+        async with self._changing:
+            before = {rule.name: rule.version for rule in self.parts.rules}
+            changed = tuple(f"{rule.name} {rule.version}" for rule in rules if before.get(rule.name) != rule.version)
+            if changed:
+                await self._change(self.parts._replace(rules=rules))
+                self.metrics.list_changes.inc()
+            else:
+                self.parts = self.parts._replace(rules=rules)
+            self._watch_lists()
+            return changed
+
+    def _watch_lists(self) -> None:
+        self.metrics.watch_lists(self.parts.rules, duration(self.parts.settings.rules.stale_after))
+
+    async def _change(self, parts: Parts) -> None:
         loop, batcher = asyncio.get_running_loop(), self.batcher
         before = batcher.live
         await loop.run_in_executor(None, warm_up, parts)

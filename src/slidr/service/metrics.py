@@ -149,6 +149,11 @@ class Metrics:
         self._hits = self._counter("slidr_list_hits_total", "Clicks that a list rule names.", ["list"])
         self._list_age = self._gauge("slidr_list_age_seconds", "Clock less the last change of a list.", ["list"])
         self._list_stale = self._gauge("slidr_list_stale", "1 for a list older than rules.stale_after.", ["list"])
+        self._list_info = self._gauge("slidr_list_info", "1 for the version of a rule's lists.", ["list", "version"])
+        self.list_changes = self._counter("slidr_list_changes_total", "Times that changed list files were taken over.")
+        self.list_refused = self._gauge(
+            "slidr_list_refused", "1 while a changed list file cannot be used; the one before stays."
+        )
         self.lag = self._gauge("slidr_event_time_lag_seconds", "Clock less the newest click of the last batch.")
 
     def _declare_versions(self) -> None:
@@ -235,7 +240,7 @@ class Metrics:
         self._slow_age.follow(age)
 
     def watch_lists(self, rules: Sequence[ListRule], stale_after: int) -> None:
-        """Show how old each list is, and whether it is older than it may be, whenever somebody asks.
+        """Show the version of each list; how old it is and whether that is too old, whenever somebody asks.
 
         Args:
             rules: those that run.
@@ -244,6 +249,7 @@ class Metrics:
         updated = {(rule.name,): rule.updated for rule in rules if rule.updated is not None}
         for rule in rules:
             self._hits.at(rule.name)
+        self._list_info.replace({(rule.name, rule.version): 1.0 for rule in rules})
         limit = stale_after / SECOND
         self._list_age.follow_all(lambda: {name: self._age(at) for name, at in updated.items()})
         self._list_stale.follow_all(lambda: {name: float(self._age(at) > limit) for name, at in updated.items()})

@@ -28,6 +28,7 @@ from slidr.service.auth import Keys, check_exposure
 from slidr.service.following import Follower
 from slidr.service.gathering import Gathering
 from slidr.service.lifecycle import Parts, Service
+from slidr.service.list_following import ListFollower
 from slidr.service.protocol import BACKLOG, configure, make_room
 from slidr.service.tls import Certificate
 
@@ -239,6 +240,7 @@ class Server:
             raise
         if self._parts.follow:
             service.spawn(Follower(service).run(service.stopping))
+        service.spawn(ListFollower(service).run(service.stopping))
         # Whatever lives now lives on: the collector need not look at it again, and looks at the rest between requests.
         gc.collect()
         gc.freeze()

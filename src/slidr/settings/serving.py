@@ -96,7 +96,8 @@ class ServiceSettings(Section, frozen=True):
         float, Meta(ge=0, le=1, description="share of the campaigns, by their hash, that 'canary' enforces for")
     ] = 0.1
     follow_seconds: Annotated[
-        float, Meta(gt=0, description="seconds between two looks at the registry for another champion or challenger")
+        float,
+        Meta(gt=0, description="seconds between two looks at registry and list files for what has changed"),
     ] = 1.0
     drain_seconds: Annotated[
         float,
@@ -143,6 +144,7 @@ class StorageSettings(Section, frozen=True):
     report: Annotated[str, Meta(description="what the last run measured, and its page")] = "report"
     slow: Annotated[str, Meta(description="tables of the slow features, one folder a day")] = "slow"
     journal: Annotated[str, Meta(description="SQLite journal of the service")] = "journal.sqlite"
+    monitor: Annotated[str, Meta(description="what `slidr monitor` has counted")] = "monitor.sqlite"
     seed: Annotated[
         str,
         Meta(description="feature state behind the last backfill; a service without a state of its own starts here"),
