@@ -165,3 +165,17 @@ def test_a_million_sessions_behind_one_entity() -> None:
     assert np.isfinite(count).all()
     assert count[-1] > 10_000
     assert rows[-1, 0] == 1_000_000
+
+
+@settings(deadline=None, max_examples=50)
+@given(histories)
+def test_room_made_ahead_changes_no_row(history: list[tuple[int, int]]) -> None:
+    """Rows are the same bits whether room was made and touched before it was needed or not."""
+    users = np.array([user for user, _ in history])
+    clicks = clicks_of(users, START + np.cumsum([step for _, step in history]) * SECOND)
+    plain, ahead = BlockState(BLOCK, 4), BlockState(BLOCK, 4)
+    for start in range(0, len(clicks), 7):
+        part = clicks.take(slice(start, start + 7))
+        ahead.grow_ahead()
+        ahead.touch_ahead()
+        np.testing.assert_array_equal(folded(plain, part)[0], folded(ahead, part)[0])

@@ -116,3 +116,18 @@ def test_what_is_forgotten_does_not_depend_on_the_batches() -> None:
     np.testing.assert_array_equal(np.concatenate([repeats for _, repeats in single]), whole[1])
     np.testing.assert_array_equal(np.concatenate([sequences for sequences, _ in single]), whole[0])
     assert 0 < whole[1][late + 90].sum() < len(late)
+
+
+def test_a_table_made_ahead_changes_no_number() -> None:
+    """Numbers and repeats are the same whether the next table was made before it was needed, or had more room."""
+    plain, ahead, roomy = RecentClicks(), RecentClicks(), RecentClicks(10_000)
+    generator = np.random.default_rng(4)
+    for start in range(0, 20_000, 500):
+        ids = generator.integers(1, 15_000, 500, dtype=np.uint64)
+        times = START + np.arange(start, start + 500) * MINUTE // 100
+        ahead.touch_ahead()
+        ahead.touch_ahead()
+        expected = plain.number(ids, times)
+        for other in (ahead, roomy):
+            for found, wanted in zip(other.number(ids, times), expected, strict=True):
+                np.testing.assert_array_equal(found, wanted)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,12 +24,13 @@ from slidr.features.evicted import leave_mark, make_marks
 from slidr.features.fold import AHEAD, find, fold_block
 from slidr.features.kernel import kernel
 from slidr.features.layout import HORIZON, SKETCH_WORDS, SKETCHES, STRIDE, Block, sketches_at
-from slidr.features.memory import Records
+from slidr.features.memory import Records, touch_array
 from slidr.features.prefetch import natural, prefetch
 
 MOST_ENTITIES = 10_000_000
 """Records of one block at most, where nothing else is said."""
-_Item = TypeVar("_Item", bound=np.generic)
+_AHEAD_WORDS = 1 << 21
+"""Words of a kind, 8 MB, whose pages are at hand before they are needed: more than the fastest log fills in a tick."""
 
 
 @kernel(nogil=True)
@@ -107,11 +106,22 @@ class BlockState:
         self._records = Records(room * self._stride)
         self.index = np.zeros(2 * _power_of_two(2 * room), np.int64)
         pooled = 64 if self._sketches else 0
-        self.tables = np.zeros(pooled * TABLE_WORDS, np.uint32)
-        self.cells = np.zeros(pooled * DENSE_WORDS, np.uint16)
+        self._tables = Records(pooled * TABLE_WORDS)
+        self._cells = Records(pooled * DENSE_WORDS // 2)
         self.free = np.zeros((2, pooled), np.int32)
         self.marks = np.zeros(0, np.uint32)
         self._near = np.zeros(AHEAD, np.int64)
+        self._at_hand: NDArray[np.int64] | None = None
+
+    @property
+    def tables(self) -> NDArray[np.uint32]:
+        """The tables of the distinct counts; another array once they have grown."""
+        return self._tables.words
+
+    @property
+    def cells(self) -> NDArray[np.uint16]:
+        """The dense cells of the distinct counts; another array once they have grown."""
+        return self._cells.words.view(np.uint16)
 
     @property
     def words(self) -> NDArray[np.uint32]:
@@ -206,21 +216,37 @@ class BlockState:
         """Return the time of each record's newest click."""
         return self._records.longs[:: self._stride // 2][: self.used[LIVE]]
 
-    def _grow_pools(self) -> bool:
-        """Double the pools that may not do for one click more; returns whether there were any."""
-        tables = _grown(
-            self.tables, int(self.used[TABLES] - self.used[FREE_TABLES]) * TABLE_WORDS, self._sketches * TABLE_WORDS
-        )
-        cells = _grown(
-            self.cells, int(self.used[DENSE] - self.used[FREE_DENSE]) * DENSE_WORDS, self._sketches * DENSE_WORDS
-        )
-        grown = tables is not self.tables or cells is not self.cells
-        self.tables, self.cells = tables, cells
-        slots = max(len(self.tables) // TABLE_WORDS, len(self.cells) // DENSE_WORDS, self.free.shape[1])
-        free = np.zeros((2, slots), np.int32)
-        free[:, : self.free.shape[1]] = self.free
-        self.free = free
+    def _grow_pools(self, spare: int = 0) -> bool:
+        """Double the pools that may not do for one click and some words more; returns whether there were any."""
+        used = self.used
+        tables = int(used[TABLES] - used[FREE_TABLES]) * TABLE_WORDS + self._sketches * TABLE_WORDS
+        cells = (int(used[DENSE] - used[FREE_DENSE]) * DENSE_WORDS + self._sketches * DENSE_WORDS) // 2
+        grown = False
+        for pool, wanted in ((self._tables, tables), (self._cells, cells)):
+            if wanted + spare > len(pool.words):
+                pool.grow(2 * max(len(pool.words), wanted + spare))
+                grown = True
+        if grown:
+            slots = max(len(self.tables) // TABLE_WORDS, len(self.cells) // DENSE_WORDS, self.free.shape[1])
+            free = np.zeros((2, slots), np.int32)
+            free[:, : self.free.shape[1]] = self.free
+            self.free = free
         return grown
+
+    def grow_ahead(self) -> None:
+        """Make room for the distinct counts of the next entities, so that it can be touched before it is needed."""
+        if self._sketches:
+            self._grow_pools(_AHEAD_WORDS // 4)
+
+    def touch_ahead(self) -> None:
+        """Have pages at hand for the state of the next entities; may be called while another thread folds."""
+        used = self.used
+        self._records.touch(int(used[LIVE]) * self._stride + _AHEAD_WORDS)
+        self._tables.touch(int(used[TABLES]) * TABLE_WORDS + _AHEAD_WORDS)
+        self._cells.touch(int(used[DENSE]) * DENSE_WORDS // 2 + _AHEAD_WORDS)
+        if (index := self.index) is not self._at_hand:
+            touch_array(index)
+            self._at_hand = index
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return the arrays that hold the state, trimmed to what is used."""
@@ -241,7 +267,9 @@ class BlockState:
         words = arrays["words"]
         self._records = Records(len(words))
         self.words[:] = words
-        for name in ("index", "tables", "cells", "free", "used", "marks"):
+        self._tables, self._cells = Records(len(arrays["tables"])), Records(len(arrays["cells"]) // 2)
+        self.tables[:], self.cells[:] = arrays["tables"], arrays["cells"]
+        for name in ("index", "free", "used", "marks"):
             setattr(self, name, np.array(arrays[name]))
         self._grow(max(min(int(self.used[ROOM]), self.most), int(self.used[LIVE]), 1))
         if self.used[LIVE] > self.most:
@@ -252,12 +280,3 @@ class BlockState:
 
 def _power_of_two(least: int) -> int:
     return 1 << max(10, (least - 1).bit_length())
-
-
-def _grown(pool: NDArray[_Item], used: int, spare: int) -> NDArray[_Item]:
-    """Return the pool, twice as long where less than `spare` of it is left."""
-    if used + spare <= len(pool):
-        return pool
-    grown = np.zeros(2 * max(len(pool), spare, 1), pool.dtype)
-    grown[: len(pool)] = pool
-    return grown

@@ -1,16 +1,40 @@
 """Memory of records that grows where it stands: the system moves its pages, so that none is copied or made anew.
 
 A state grows to hundreds of megabytes by doubling. The first touch of a page costs more than the fold of a click, and
-a copy touches all of them again.
+a copy touches all of them again. On a virtual machine whose host has to find the page first, that of a huge one was
+measured at 4.5 ms; so pages are touched ahead of their use, on another thread.
 """
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
+
+_POPULATE_WRITE = 23  # of Linux 5.14 and later: what it refuses, or another system, touches pages when they are used
+_madvise = getattr(ctypes.CDLL(None), "madvise", None)
+
+
+def touch(address: int, size: int) -> None:
+    """Have the system find pages for memory that nobody has written to yet; what it holds stays.
+
+    It may be called from any thread, and lets others run meanwhile.
+
+    Args:
+        address: of the first byte.
+        size: how many bytes.
+    """
+    first = address // mmap.PAGESIZE * mmap.PAGESIZE
+    if _madvise is not None and size > 0:
+        _madvise(ctypes.c_void_p(first), ctypes.c_size_t(address + size - first), _POPULATE_WRITE)
+
+
+def touch_array(array: NDArray[np.generic]) -> None:
+    """Have the system find pages for an array, see `touch`."""
+    touch(array.ctypes.data, array.nbytes)
 
 
 class Records:
@@ -37,7 +61,17 @@ class Records:
 
     def __init__(self, words: int) -> None:
         self._map = _zeros(4 * words)
+        self._touched = 0
         self._show(words)
+
+    def touch(self, words: int) -> None:
+        """Have pages at hand for the words up to a place, as far as there are so many; from any thread."""
+        # Numbers alone: an array that another thread held would keep `grow` from moving the pages.
+        address, size, touched = self._address, self._size, self._touched
+        wanted = min(4 * words, size)
+        if wanted > touched:
+            touch(address + touched, wanted - touched)
+            self._touched = wanted
 
     def grow(self, words: int) -> None:
         """Append zeros up to a length."""
@@ -53,6 +87,7 @@ class Records:
     def _show(self, words: int) -> None:
         self.words = np.frombuffer(self._map, np.uint32, words)
         self.floats, self.longs = self.words.view(np.float32), self.words.view(np.int64)
+        self._address, self._size = self.words.ctypes.data, 4 * words
 
 
 def _zeros(size: int) -> mmap.mmap:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from slidr.clock import HOUR
 from slidr.features.arithmetic import Whole
 from slidr.features.kernel import kernel
+from slidr.features.memory import touch_array
 from slidr.features.prefetch import natural, prefetch
 
 REPEAT_WINDOW = HOUR
@@ -121,15 +122,21 @@ class RecentClicks:
     >>> sequences, repeats = recent.number(np.array([7, 8, 7], np.uint64), np.array([1, 2, 3]))
     >>> sequences.tolist(), repeats.tolist()
     ([0, 1, 0], [False, False, True])
+
+    Args:
+        clicks: that there is room for from the beginning.
     """
 
-    def __init__(self) -> None:
-        self.table = np.zeros(_FIELDS * 1024, np.int64)
+    def __init__(self, clicks: int = 256) -> None:
+        self.table = np.zeros(_FIELDS * max(1024, 1 << (4 * clicks - 1).bit_length()), np.int64)
         # Entries in the table, next sequence, newest time.
         self.used = np.zeros(3, np.int64)
         # The table before the last growth, how far its entries have been moved, and about how many counted.
         self._old = np.zeros(0, np.int64)
         self._moved = self._live = 0
+        # The table of the next growth, made before it is needed.
+        self._next: NDArray[np.int64] | None = None
+        self._at_hand: NDArray[np.int64] | None = None
 
     def number(self, ids: NDArray[np.uint64], times: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the sequence of each click and whether it is a repeat; a repeat has its original's sequence."""
@@ -194,10 +201,24 @@ class RecentClicks:
         while slots < 4 * (live + clicks):
             slots *= 2
         self._old, self._moved, self._live = self.table, 0, live
-        self.table = np.zeros(_FIELDS * slots, np.int64)
+        ready, self._next = self._next, None
+        self.table = (
+            ready if ready is not None and len(ready) == _FIELDS * slots else np.zeros(_FIELDS * slots, np.int64)
+        )
         self.used[0] = 0
         if clicks >= _MANY or len(self._old) <= _FIELDS * _SAMPLE:
             self.settle()
+
+    def touch_ahead(self) -> None:
+        """Have pages at hand for the table, and for the next one where it will soon be needed; from any thread."""
+        table = self.table
+        if table is not self._at_hand:
+            touch_array(table)
+            self._at_hand = table
+        elif self._next is None and 8 * int(self.used[0]) > 3 * (len(table) // _FIELDS):
+            following = np.zeros(2 * len(table), np.int64)
+            touch_array(following)
+            self._next = following
 
     def _move(self, words: int) -> None:
         """Move the next entries of the table before the last growth."""

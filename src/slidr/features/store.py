@@ -91,7 +91,7 @@ class EmbeddedStore:
     ) -> None:
         self.layout = layout
         self.blocks = tuple(BlockState(block, entities, most) for block in layout.blocks)
-        self.recent = RecentClicks()
+        self.recent = RecentClicks(entities)
         self.since = dict.fromkeys((block.key for block in layout.blocks), 0)
         self.beside: EmbeddedStore | None = None
         self.slow = slow
@@ -173,6 +173,17 @@ class EmbeddedStore:
             BlockState(state.block, *self._sizes) if state.block.key in keys else state for state in self.blocks
         )
         self.since |= dict.fromkeys(keys, since)
+
+    def grow_ahead(self) -> None:
+        """Make room before it is needed, as far as that takes no time."""
+        for block in self.blocks:
+            block.grow_ahead()
+
+    def touch_ahead(self) -> None:
+        """Have the system find pages before they are needed, which takes it time; while another thread folds."""
+        self.recent.touch_ahead()
+        for block in self.blocks:
+            block.touch_ahead()
 
     def empty(self) -> EmbeddedStore:
         """Return a store of the same layout and sizes that has folded nothing, and knows no slow features."""

@@ -53,6 +53,8 @@ class Journal:
         path: the file.
         id: identifies the journal; decision ids begin with it.
         waiting: entries appended since the last checkpoint began.
+        log_bytes: what the write-ahead log held at the last checkpoint; it grows until a commit follows one that had
+            nothing left to move.
 
     Raises:
         JournalError: the file is in use by another service, cannot be written, is no journal, or has a newer schema.
@@ -61,6 +63,7 @@ class Journal:
     def __init__(self, path: Path, *, durability: Literal["process", "power"] = "process", write: bool = True) -> None:
         self.path = path
         self.waiting = 0
+        self.log_bytes = 0
         self._lock: int | None = lock(path) if write else None
         try:
             with reported(path):
@@ -232,30 +235,27 @@ class Journal:
             first = self._value("SELECT min(sequence) FROM decisions")
         return -1 if first is None else min(int(first), 0) - 1
 
-    @property
-    def log_bytes(self) -> int:
-        """Length of the write-ahead log; it grows until a commit follows a checkpoint that reached the end."""
-        try:
-            return Path(f"{self.path}-wal").stat().st_size
-        except FileNotFoundError:
-            return 0
-
-    def checkpoint(self) -> None:
+    def checkpoint(self, *, apart: bool = True) -> None:
         """Move the write-ahead log into the database and sync both.
 
-        Blocks neither readers nor appends and may run in another thread, since it opens a connection of its own.
+        Args:
+            apart: through a connection of its own, so that it blocks neither readers nor appends and may run in another
+                thread; else through the one that appends, which is sooner done where there is little to move.
 
         Raises:
             JournalError: the disk is full or reports an error.
         """
         appended = self.waiting
         with reported(self.path):
-            connection = open_file(self.path, "process", write=True)
+            connection = open_file(self.path, "process", write=True) if apart else self._connection
             try:
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                (size,) = connection.execute("PRAGMA page_size").fetchone()
             finally:
-                connection.close()
+                if apart:
+                    connection.close()
         self.waiting -= appended
+        self.log_bytes = pages * size
 
     def close(self) -> None:
         """Close the file; what was appended stays."""

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from slidr.errors import SlidrError
@@ -21,7 +21,9 @@ from slidr.service.live import Live
 from slidr.service.state_files import StateFiles
 
 _FEW, _MANY = 1_000, 5_000  # journalled entries worth a checkpoint when idle, and under load
-_LONGEST_LOG = 1 << 28  # bytes of write-ahead log after which a checkpoint may hold requests up
+_LONG_LOG, _LONGEST_LOG = 1 << 29, 1 << 30  # bytes of write-ahead log that had better start over, and that has to
+_MOVES = 4  # on the other thread, each with less to move than the one before, until it is little enough
+_RESIDUE = 128  # entries that are moved in some milliseconds, most of which sync the disk
 _LONG_TAIL = 100_000  # clicks behind the snapshot that make a new one worth it, when idle: the next start folds less
 _BUSY = 10  # times as many of them under load
 _GARBAGE = 100_000  # objects made and not freed since the last look, which are looked at even under load
@@ -41,6 +43,8 @@ class Upkeep:
         self._files = files
         self._spawn = spawn
         self._writer = ThreadPoolExecutor(1, "slidr-write", initializer=_step_back)
+        self._toucher = ThreadPoolExecutor(1, "slidr-touch", initializer=_step_back)
+        self._touching: Future[None] | None = None
         self._writing = False
         self._copying = asyncio.Lock()
         self._seen_batches = -1
@@ -49,12 +53,18 @@ class Upkeep:
     def restored(self, live: Live, journal: Journal, folded: int) -> None:
         """Begin with a restored state; many clicks that the snapshot did not hold are worth another one."""
         if isinstance(live.store, EmbeddedStore):
+            live.store.grow_ahead()
+            live.store.touch_ahead()
             if folded >= _LONG_TAIL:
                 self.snapshot(live, journal)
             self._snapshotted = live.store.sequence
 
     def tick(self, batcher: Batcher) -> None:
         """Do what is due; called several times a second, between two requests."""
+        if isinstance(store := batcher.live.store, EmbeddedStore):
+            store.grow_ahead()
+            if self._touching is None or self._touching.done():
+                self._touching = self._toucher.submit(store.touch_ahead)
         if self._writing:
             return
         idle, self._seen_batches = batcher.batches == self._seen_batches, batcher.batches
@@ -70,9 +80,6 @@ class Upkeep:
         if waiting >= _MANY or (idle and waiting >= _FEW):
             self._writing = True
             self._spawn(self._checkpoint(journal))
-        elif waiting and journal.log_bytes > _LONGEST_LOG:
-            # Never idle, so the log never starts over: the little that is left to move is moved between two requests.
-            _checkpoint(journal)
 
     def look_for_tables(self, batcher: Batcher) -> None:
         """Take up new tables of slow features, on the other thread since they are checked whole."""
@@ -108,23 +115,34 @@ class Upkeep:
     def close(self) -> None:
         """End the thread once it has done what was asked for."""
         self._writer.shutdown()
+        self._toucher.shutdown()
 
     async def _checkpoint(self, journal: Journal) -> None:
-        await self._run(lambda: _checkpoint(journal))
+        """Move the journal's log on the other thread, and let it start over before it gets long.
+
+        It starts over once nothing is left to move, which never happens while clicks come all the time: so the few
+        that came during the last move are moved between two batches.
+        """
+        for _ in range(_MOVES):
+            await self._run(lambda: _checkpoint(journal))
+            if journal.log_bytes < _LONG_LOG or journal.waiting <= _RESIDUE:
+                break
+        if journal.log_bytes >= _LONG_LOG and (journal.waiting <= _RESIDUE or journal.log_bytes > _LONGEST_LOG):
+            _checkpoint(journal, apart=False)
         self._writing = False
 
     async def _run(self, work: Callable[[], object]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
 
-def _checkpoint(journal: Journal) -> None:
+def _checkpoint(journal: Journal, *, apart: bool = True) -> None:
     try:
-        journal.checkpoint()
+        journal.checkpoint(apart=apart)
     except SlidrError as fault:
         _log.warning("the journal's log could not be moved, which is tried again: %s", fault)
 
 
 def _step_back() -> None:
-    """Let this thread yield to those that decide, where the system has a say in that by thread."""
+    """Let this thread run when those that decide do not, where the system has a say in that by thread."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
