@@ -39,8 +39,8 @@ Tell: TypeAlias = Callable[[Response, str], None]
 class Decides(Protocol):
     """Answers requests for decisions."""
 
-    def decide(self, headers: list[tuple[bytes, bytes]], body: bytes, tell: Tell) -> None:
-        """Decide the clicks of a body; `tell` is called once, now or later, and nothing is raised."""
+    def decide(self, headers: list[tuple[bytes, bytes]], body: bytes, tell: Tell, address: str = "") -> None:
+        """Decide the clicks of a body from an address; `tell` is called once, now or later, and nothing is raised."""
         ...
 
 
@@ -75,7 +75,8 @@ class DirectCycle:
 
     def begin(self, headers: list[tuple[bytes, bytes]]) -> None:
         """Let the clicks be decided, now that the request is whole."""
-        self._app.decide(headers, bytes(self.body), self._answer)
+        client = self._protocol.client
+        self._app.decide(headers, bytes(self.body), self._answer, client[0] if client else "")
 
     def _answer(self, response: Response, request_id: str) -> None:
         if self.disconnected or self.response_complete:
