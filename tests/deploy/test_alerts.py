@@ -16,7 +16,11 @@ REQUESTS = 'slidr_requests_total{{job="slidr",status="{}"}}'
 DECISIONS = 'slidr_decisions_total{{job="slidr",slice="all",verdict="{}"}}'
 ONE = '{job="slidr",instance="a"}'
 FIRING: dict[str, dict[str, str]] = {
-    "SlidrUnavailable": {REQUESTS.format(200): "0+990x3000", REQUESTS.format(503): "0+10x3000"},
+    "SlidrUnavailable": {
+        REQUESTS.format(200): "0+990x3000",
+        REQUESTS.format(503): "0+10x3000",
+        f"slidr_overloaded_total{ONE}": "0x3000",
+    },
     "SlidrSlow": {SLOW.format("bucket", ',le="0.005"'): "0+97x3000", SLOW.format("count", ""): "0+100x3000"},
     "SlidrUnmeasurable": {
         DECISIONS.format("unmeasurable"): "0+100x3000",
@@ -72,7 +76,10 @@ HEALTHY: dict[str, str] = {
     f"slidr_workers{ONE}": "1x3000",
     REQUESTS.format(200): "0+1000x3000",
     REQUESTS.format(422): "0+10x3000",
-    REQUESTS.format(429): "0x3000",
+    # Of one client that sends too much.
+    REQUESTS.format(429): "0+100x3000",
+    f"slidr_limited_total{ONE}": "0+100x3000",
+    f"slidr_overloaded_total{ONE}": "0x3000",
     SLOW.format("bucket", ',le="0.005"'): "0+9995x3000",
     SLOW.format("count", ""): "0+10000x3000",
     DECISIONS.format("valid"): "0+900x3000",

@@ -11,10 +11,12 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from slidr.clock import SECOND
 from slidr.errors import SlidrError
 from slidr.features.clicks import Click
 from slidr.service.answers import Answer
 from slidr.service.auth import Keys
+from slidr.service.client_rate import ClientRates, client_at
 from slidr.service.direct import DECISIONS, Response, Tell
 from slidr.service.gathering import Gathering
 from slidr.service.history import Archive, View
@@ -53,14 +55,16 @@ class Request:
         scope: of ASGI: `headers`, `raw_path`, `query_string` and the rest.
         receive: of ASGI: gives the body.
         argument: what stands in the path in the place of the route's `{...}`, decoded; empty where it has none.
+        key: the name of the key that was shown; None where nobody needs one.
     """
 
-    __slots__ = ("argument", "receive", "scope")
+    __slots__ = ("argument", "key", "receive", "scope")
 
-    def __init__(self, scope: Scope, receive: Receive, argument: str) -> None:
+    def __init__(self, scope: Scope, receive: Receive, argument: str, key: str | None) -> None:
         self.scope = scope
         self.receive = receive
         self.argument = argument
+        self.key = key
 
 
 class Route(NamedTuple):
@@ -112,6 +116,8 @@ class App:
         self._ids = RequestIds()
         self._desk = PurchaseDesk(service)
         parts = service.parts
+        rate = parts.settings.service.client_rate
+        self._rates = ClientRates(rate, service.clock) if rate else None
         bundles = parts.root / parts.settings.storage.bundles
         self._archive = Archive(parts.journal_path, bundles, parts.other_journals)
         self.routes = (
@@ -142,7 +148,7 @@ class App:
         await send({"type": "http.response.start", "status": status, "headers": (*headers, *further)})
         await send({"type": "http.response.body", "body": body})
 
-    def decide(self, headers: list[tuple[bytes, bytes]], body: bytes, tell: Tell) -> None:
+    def decide(self, headers: list[tuple[bytes, bytes]], body: bytes, tell: Tell, address: str = "") -> None:
         """Decide the clicks of a body that is there already; `tell` takes the answer, now or once they are decided.
 
         What a request over ASGI is told, this one is told too.
@@ -158,16 +164,36 @@ class App:
             tell(response, request_id)
 
         try:
-            if self._keys is not None:
-                self._keys.check(headers, "decide")
+            key = None if self._keys is None else self._keys.check(headers, "decide")
+            client = None if self._rates is None else self._client(self._rates, key, address)
             kind = next((value for name, value in headers if name == b"content-type"), b"")
             lines = kind != b"application/json" and _lines(kind)
             self._refuse_too_large(len(body))
-            self._service.decide(body, told, lines=lines)
+            clicks = self._service.decide(body, told, lines=lines)
+            if self._rates is not None and client is not None:
+                self._rates.spend(client, clicks)
         except Exception as fault:  # noqa: BLE001 a request that fails must not end the others
             response = self._failed(fault, "POST", DECISIONS, request_id)
             self._answered(response, began, "POST", DECISIONS, request_id)
             tell(response, request_id)
+
+    def _client(self, rates: ClientRates, key: str | None, address: str) -> str:
+        """Return who sends clicks, and whose rate is bounded.
+
+        Raises:
+            RefusedError: 429, it has sent more than its rate.
+        """
+        client = client_at(address) if key is None else f"key {key}"
+        wait = rates.wait(client)
+        if wait == 0:
+            return client
+        self._service.metrics.limited.inc()
+        told = (
+            f"more than {rates.rate:g} clicks a second came with this key, or from this address, and no more are taken"
+        )
+        retry = b"%d" % -(-wait // SECOND)
+        detail = f"{told}; retry in {retry.decode()} s"
+        raise RefusedError(Problem("client too fast", 429, detail), headers=((b"retry-after", retry),))
 
     def _failed(self, fault: Exception, method: str, path: str, request_id: str) -> Response:
         """Return the answer to a request that is refused, or whose handler failed."""
@@ -203,9 +229,10 @@ class App:
             if method == "OPTIONS":
                 return Response(204, b"", ((b"allow", allowed.encode()),))
             raise _wrong_method(method, path, allowed)
+        key = None
         if route.scope is not None and self._keys is not None:
-            self._keys.check(scope["headers"], route.scope)
-        return await route.handler(Request(scope, receive, argument))
+            key = self._keys.check(scope["headers"], route.scope)
+        return await route.handler(Request(scope, receive, argument, key))
 
     def _below(self, path: str, raw_path: bytes) -> tuple[dict[str, Route], str]:
         """Return the routes of a path that ends in a part of its own, and this part."""
@@ -249,7 +276,12 @@ class App:
 
     async def _decide(self, request: Request) -> Response:
         body, lines = await self._body(request)
+        rates, client = self._rates, ""
+        if rates is not None:
+            client = self._client(rates, request.key, (request.scope.get("client") or ("",))[0])
         admitted, future = self._service.accept(body, lines=lines)
+        if rates is not None:
+            rates.spend(client, admitted.size)
         return _decided(admitted, await future, lines=lines)
 
     async def _report(self, request: Request) -> Response:
@@ -341,4 +373,4 @@ def _refusal(fault: SlidrError, request_id: str) -> Response:
         problem = Problem("not deciding", 503, str(fault))
     instance = f"urn:slidr:request:{quote(request_id, safe='')}"
     problem = msgspec.structs.replace(problem, instance=instance)
-    return Response(problem.status, _encode(problem), (_PROBLEM, *headers, *_FURTHER.get(problem.status, ())))
+    return Response(problem.status, _encode(problem), (_PROBLEM, *(headers or _FURTHER.get(problem.status, ()))))

@@ -114,7 +114,11 @@ PROBLEMS: dict[int, tuple[str, str, str]] = {
     413: ("Too many bytes or items.", "too many clicks", "20000 clicks in one request; at most 10000 are taken"),
     415: ("Neither JSON nor NDJSON.", "neither JSON nor NDJSON", "content-type is 'text/plain'"),
     422: ("The only item is malformed.", "malformed click", 'ip is "10.0.0.256"; expected: an IPv4 or IPv6 address'),
-    429: ("The queue is full.", "queue full", "10000 clicks wait, at most 10000 may; retry in a moment"),
+    429: (
+        "The queue is full, or the client sends more than its rate.",
+        "queue full",
+        "10000 clicks wait, at most 10000 may; retry in a moment",
+    ),
     503: ("Nothing was acknowledged.", "not deciding", "the service is restoring; retry in a moment"),
 }
 """What it means, a title and a detail for each status that refuses."""

@@ -104,6 +104,11 @@ class Admitted(NamedTuple, Generic[Item]):
     faults: dict[int, Problem]
     single: bool
 
+    @property
+    def size(self) -> int:
+        """How many items came."""
+        return len(self.items) + len(self.faults)
+
     def in_places(self, answers: list[_Answer]) -> list[_Answer | Refused]:
         """Return the answers to the items, with the problems of the others in their places."""
         if not self.faults:

@@ -151,13 +151,16 @@ class Service:
         told: Callable[[Admitted[Click], list[Answer] | ServiceError], None],
         *,
         lines: bool = False,
-    ) -> None:
+    ) -> int:
         """Parse, check and queue the clicks of a request; `told` takes their answers as soon as they are journalled.
 
         Args:
             body: see `accept`.
             told: takes what was admitted and its answers, in order, or why there are none.
             lines: see `accept`.
+
+        Returns:
+            How many clicks came, with those that are malformed.
 
         Raises:
             RefusedError: see `accept`.
@@ -166,6 +169,7 @@ class Service:
         """
         admitted = self._admit(body, lines=lines)
         self.batcher.decide(admitted.items, partial(told, admitted))
+        return admitted.size
 
     def _admit(self, body: bytes, *, lines: bool) -> Admitted[Click]:
         batcher, door = self._batcher, self._door

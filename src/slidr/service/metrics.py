@@ -115,6 +115,9 @@ class Metrics:
             [(cause,) for cause in ("connections", "head", "malformed", "pipelined", "slow", "slow_reader")],
         )
         self.overloaded = self._counter("slidr_overloaded_total", "Requests refused since the queue was full.")
+        self.limited = self._counter(
+            "slidr_limited_total", "Requests refused since their client sends more than service.client_rate."
+        )
         self.queue = self._gauge("slidr_queue_clicks", "Clicks that wait.")
         self._families.append(
             Histogram(

@@ -71,6 +71,14 @@ class ServiceSettings(Section, frozen=True):
     pipeline: Annotated[
         int, Meta(ge=1, description="most requests that a connection may send ahead of their answers")
     ] = 32
+    client_rate: Annotated[
+        float,
+        Meta(
+            ge=0,
+            description="most clicks a second of one API key or, without keys, of one address; more are answered 429;"
+            " 0: no limit",
+        ),
+    ] = 0.0
     queue: Annotated[int, Meta(ge=1, description="clicks that may wait; more are answered 429")] = 10_000
     batch: Annotated[int, Meta(ge=1, description="most clicks decided at once")] = 256
     body_limit: Annotated[int, Meta(ge=1024, description="largest request body, in bytes")] = 4_194_304
