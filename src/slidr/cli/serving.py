@@ -1,4 +1,4 @@
-"""Commands of serving: bundles, promote, serve. They need no training or lake packages."""
+"""Commands of serving: serve, rotate-key. They need no training or lake packages."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
-from tabulate import tabulate
 
-from slidr.bundle import read_bundle
-from slidr.cli.options import Outcome, account, printed, settings_option
+from slidr.cli.options import Outcome, printed, settings_option
 from slidr.clock import SECOND, SystemClock
-from slidr.decide import check_serves, read_contest
+from slidr.decide import read_contest
 from slidr.features.catalogue import default_catalogue
 from slidr.features.keys import read_secrets, rotate_secret
 from slidr.features.layout import compile_catalogue
-from slidr.registry import Named, Registry
 from slidr.rules import prepare_rules
 from slidr.service.log import set_up
 from slidr.service.opening import Parts, check_shared
@@ -29,70 +26,6 @@ from slidr.service.workers import serve_workers
 from slidr.settings import Settings
 
 _Section = TypeVar("_Section", bound=msgspec.Struct)
-
-
-@click.command(short_help="List the bundles and the champions' history.")
-@settings_option
-@printed
-def bundles(settings: Settings) -> Outcome:
-    """List the bundles of the registry and the history of champions, newest last."""
-    registry = Registry(settings.storage.registry)
-    history = registry.history()
-    named = registry.named()
-    listed = [
-        {"bundle": one, "role": _role(one, named), "certified": _certified(registry, one)} for one in registry.ids()
-    ]
-    past = [
-        {
-            "number": entry.number,
-            "kind": entry.kind,
-            "bundle": entry.bundle,
-            "at": datetime.fromtimestamp(entry.at / SECOND, UTC).isoformat(timespec="seconds"),
-            "who": entry.who,
-            "why": entry.why,
-        }
-        for entry in history
-    ]
-    text = f"{tabulate(listed, headers='keys')}\n\n{tabulate(past, headers='keys')}"
-    return Outcome(text, {"bundles": listed, "history": past})
-
-
-def _role(bundle: str, named: Named | None) -> str:
-    if named is None or bundle not in (named.champion, named.challenger):
-        return ""
-    return "champion" if bundle == named.champion else "challenger"
-
-
-def _certified(registry: Registry, identity: str) -> bool:
-    return msgspec.json.decode(registry.read(identity, "calibration.json")).get("certificate") is not None
-
-
-@click.command(short_help="Make a bundle the champion.")
-@settings_option
-@click.argument("bundle")
-@click.option("--why", required=True, help="The reason, for the history.")
-@click.option("--cold", is_flag=True, help="Let it decide even where its features' state is too young to be measured.")
-@printed
-def promote(settings: Settings, bundle: str, why: str, cold: bool) -> Outcome:  # noqa: FBT001 click gives it
-    """Make BUNDLE the champion, once it has been fetched and has loaded exactly; services follow by themselves."""
-    registry = Registry(settings.storage.registry)
-    check_serves(read_bundle(registry.fetch(bundle, Path(settings.storage.bundles))))
-    entry = registry.promote(bundle, at=SystemClock().now(), who=account(), why=why, cold=cold)
-    return Outcome(f"champion {entry.number}: {entry.bundle}", msgspec.to_builtins(entry))
-
-
-@click.command(short_help="Let a bundle decide in the champion's shadow.")
-@settings_option
-@click.argument("bundle", required=False)
-@click.option("--why", required=True, help="The reason, for the history.")
-@printed
-def challenge(settings: Settings, bundle: str | None, why: str) -> Outcome:
-    """Let BUNDLE decide beside the champion: journalled and compared, never answered; without BUNDLE, none does."""
-    registry = Registry(settings.storage.registry)
-    if bundle is not None:
-        check_serves(read_bundle(registry.fetch(bundle, Path(settings.storage.bundles))))
-    entry = registry.challenge(bundle, at=SystemClock().now(), who=account(), why=why)
-    return Outcome(f"challenger {entry.number}: {entry.bundle or 'none'}", msgspec.to_builtins(entry))
 
 
 @click.command(short_help="Decide clicks over HTTP.")
