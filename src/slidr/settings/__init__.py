@@ -27,7 +27,7 @@ from slidr.settings.learning import (
     PurchasesSettings,
     SlicesSettings,
 )
-from slidr.settings.operations import GuardrailsSettings, RegistrySettings
+from slidr.settings.operations import GuardrailsSettings, MonitorSettings, RegistrySettings
 from slidr.settings.section import Section
 from slidr.settings.serving import (
     PACKAGED_CRAWLERS,
@@ -45,6 +45,7 @@ __all__ = [
     "GuardrailsSettings",
     "LabelsSettings",
     "ModelSettings",
+    "MonitorSettings",
     "PurchasesSettings",
     "RegistrySettings",
     "RulesSettings",
@@ -79,6 +80,7 @@ class Settings(Section, frozen=True):
     service: ServiceSettings = ServiceSettings()
     store: StoreSettings = StoreSettings()
     registry: RegistrySettings = RegistrySettings()
+    monitor: MonitorSettings = MonitorSettings()
     storage: StorageSettings = StorageSettings()
 
 
@@ -218,6 +220,7 @@ def _check(settings: Settings, name: str) -> None:
         "guardrails.most_age": (settings.guardrails.most_age,),
         "guardrails.most_silence": (settings.guardrails.most_silence,),
         "registry.stable_after": (settings.registry.stable_after,),
+        "monitor.quiet": (settings.monitor.quiet,),
     }
     for key, texts in spans.items():
         for text in texts:

@@ -106,3 +106,53 @@ class RegistrySettings(Section, frozen=True):
     stable_after: Annotated[
         str, Meta(description="time as champion without an alarm after which a rollback may go to a bundle")
     ] = "24h"
+
+
+class MonitorSettings(Section, frozen=True):
+    """What watches over the decisions; docs/monitor.md tells how its limits work together."""
+
+    every_seconds: Annotated[float, Meta(gt=0, le=60, description="seconds between two looks at the journals")] = 10.0
+    change: Annotated[
+        float, Meta(gt=0, description="sharp: the IVR differs by this share of what is expected, or more")
+    ] = 0.5
+    least_change: Annotated[Share, Meta(description="sharp: but not below this difference of the IVR")] = 0.05
+    least_unmeasurable: Annotated[
+        Share, Meta(description="sharp: a share of unmeasurable clicks that is higher than expected by this")
+    ] = 0.02
+    least_trusted: Annotated[
+        Share, Meta(description="sharp: a share of trusted accounts' clicks that is invalid, beyond the FPR budget")
+    ] = 0.05
+    most_score_change: Annotated[
+        float, Meta(gt=0, description="sharp: a population stability index of the scores of the last hour above this")
+    ] = 0.5
+    days_between_false_alarms: Annotated[
+        float,
+        Meta(gt=0, description="mean days of undisturbed traffic to a false alarm, of all that is watched, at least"),
+    ] = 365.0
+    least_clicks: Annotated[
+        int, Meta(ge=1, description="fewest clicks, of a deviation, that an alarm or a rollback may rest on")
+    ] = 200
+    least_purchases: Annotated[
+        int, Meta(ge=1, description="fewest purchasing or trusted clicks, of a deviation, that either may rest on")
+    ] = 30
+    slices: Annotated[int, Meta(ge=1, le=1000, description="slices that are watched, the first ones seen")] = 50
+    hold_minutes: Annotated[
+        int, Meta(ge=1, le=60, description="minutes in a row with clicks that a deviation must last before a rollback")
+    ] = 3
+    rollback: Annotated[
+        bool, Meta(description="roll back by itself where people are found invalid, or a young champion's IVR deviates")
+    ] = False
+    quiet: Annotated[str, Meta(description="least time between two rollbacks of its own")] = "6h"
+    webhook: Annotated[
+        str, Meta(description="address that alarms are posted to as JSON; SLIDR_WEBHOOK overrides it; empty: none")
+    ] = ""
+    kept_clicks: Annotated[
+        int,
+        Meta(ge=1000, description="clicks kept for their purchases; where there are more, those of a share of users"),
+    ] = 1_000_000
+    trusted_accounts: Annotated[
+        int, Meta(ge=0, description="accounts with the most days of purchase that are trusted")
+    ] = 10_000
+    trusted_days: Annotated[
+        int, Meta(ge=1, description="fewest days of purchase, in labels.rfm_history, of a trusted account")
+    ] = 3
