@@ -11,6 +11,7 @@ from tests.cli.conftest import Run
 from tests.demo.test_loop import settle
 from tests.learned import Learned
 
+from slidr.daily.locking import only_run
 from slidr.lake.delta import Lake
 from slidr.settings import Settings, read_settings
 from slidr.tables import CLICKS, DECISIONS
@@ -80,24 +81,53 @@ def test_the_stages_one_by_one(slidr: Run, project: Path, learned: Learned) -> N
     assert judged["networks"][0]["caught"]["families"]
     assert judged["notes"] == list(learned.evaluation.notes)
     assert Path(judged["report"]).exists()
-    bundle = slidr("publish", *at, "--why", "a try").document["bundle"]
+    # The log is old, so the day must be asked for by name.
+    bundle = slidr("publish", *at, "--day", "2026-03-10", "--why", "a try").document["bundle"]
     listed = slidr("bundles", *at).document
     assert [one["bundle"] for one in listed["bundles"] if one["role"] == "champion"] == [bundle]
-    assert [one["why"] for one in listed["history"]] == ["to have a champion", "a try"]
+    assert [one["why"] for one in listed["history"]] == [
+        "to have a champion",
+        "daily run of 2026-03-10: a try",
+    ]
 
 
 def test_the_flow_of_a_day(slidr: Run, project: Path, learned: Learned) -> None:
-    """`slidr daily` runs label to publish; on the same lake that is the same model."""
-    said = slidr("daily", "--settings", project / "slidr.toml")
+    """`slidr daily` runs ingest to publish; on the same lake that is the same model, and once is enough."""
+    at = ("daily", "--settings", project / "slidr.toml", "--day", "2026-03-10")
+    said = slidr(*at)
     assert said.code == 0, said.err
+    assert "guardrails: 19 of 19 passed" in said.out
     assert "champion: " in said.out
     assert "three_layer" in said.out
     assert all(f"note: {note}" in said.out for note in learned.evaluation.notes if "truth" not in note)
     assert "2026-03-10 00:00:00  2026-03-11 00:00:00" in said.out
     listed = slidr("bundles", "--settings", project / "slidr.toml", "--json").document
-    assert listed["history"][-1]["why"] == "daily run"
+    assert listed["history"][-1]["why"] == "daily run of 2026-03-10"
     certified = {one["bundle"]: one["certified"] for one in listed["bundles"]}
     assert certified[learned.bundle.id] is learned.bundle.certified is False
+    again = slidr(*at, "--json").document
+    assert (again["status"], again["bundle"]) == ("done", listed["history"][-1]["bundle"])
+    assert set(again["seconds"]) == {"ingest"}
+
+
+def test_exit_statuses_tell_a_scheduler_what_happened(slidr: Run, project: Path, learned: Learned) -> None:
+    """3 where a guardrail refuses, 4 where another run is going on, 2 for a command that is written wrong, else 1."""
+    at = ("daily", "--settings", project / "slidr.toml", "--json")
+    said = slidr(*at)
+    assert said.code == 3
+    assert '"refused_by":["freshness"]' in said.out
+    assert "--override freshness --why TEXT" in slidr(*at[:-1]).out
+    with only_run(Path(read_settings(project / "slidr.toml").storage.networks)):
+        said = slidr(*at)
+        assert (said.code, '"status":"busy"' in said.out) == (4, True)
+    assert slidr(*at, "--day", "yesterday").code == 2
+    said = slidr(*at, "--override", "freshnes", "--why", "x")
+    assert (said.code, "there is no such guardrail; known: band" in said.err) == (2, True)
+    said = slidr(*at, "--override", "freshness")
+    assert (said.code, "an override needs a reason" in said.err) == (2, True)
+    document = slidr(*at, "--override", "freshness", "--why", "an old log on purpose").document
+    assert document["status"] == "published"
+    assert document["bundle"] != learned.bundle.id
 
 
 def test_a_day_decided_in_batch(slidr: Run, project: Path) -> None:

@@ -1,4 +1,4 @@
-"""Commands of the daily flow: label, backfill, train, calibrate, judge, publish, daily."""
+"""Commands of the daily flow: label, backfill, train, calibrate, judge, ablate, publish, daily."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tabulate import tabulate
 
-from slidr.bundle import Bundle
 from slidr.calibration.calibrate import Calibration
 from slidr.cli.options import Bars, Outcome, account, printed, settings_option
 from slidr.cli.words import judgement, judgement_document
@@ -21,12 +20,12 @@ from slidr.clock import SystemClock
 from slidr.daily.ablation import Ablated
 from slidr.daily.ablation import ablate as ablate_run
 from slidr.daily.calibration import calibrate_thresholds
+from slidr.daily.flow import Request, Result, check_request, document_of, run_daily
 from slidr.daily.judge import judge as judge_run
-from slidr.daily.judge import publish as publish_run
-from slidr.daily.judge import read_evaluation, write_report
+from slidr.daily.judge import write_report
 from slidr.daily.plan import Run, plan_run
 from slidr.daily.stages import backfill_features, label_clicks, train_networks
-from slidr.errors import SourceError
+from slidr.errors import BusyError, SettingsError, SourceError
 from slidr.settings import Settings
 from slidr.tables import Threshold
 
@@ -160,39 +159,102 @@ def ablate(settings: Settings, day: datetime | None, truth: Path | None) -> Outc
     return Outcome(tabulate(rows, headers, floatfmt=".4f", missingval="-"), {"ablated": msgspec.to_builtins(found)})
 
 
-@click.command(short_help="Make the bundle and promote it to champion.")
+REFUSED, BUSY = 3, 4
+"""Exit statuses of `slidr daily` beside 0, 1 and 2: a guardrail refused; another run is going on."""
+
+
+def _run_options(command: _Command) -> _Command:
+    """Add what the commands that publish share."""
+    for option in (
+        click.option("--why", default="", help="The reason, for the history and the audit log."),
+        click.option(
+            "--override",
+            "overrides",
+            multiple=True,
+            metavar="NAME",
+            help="Publish although this guardrail refuses; may be repeated, and needs --why.",
+        ),
+        click.option("--again", is_flag=True, help="Do a day again that is done, because its data changed."),
+        _day_option,
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(short_help="Publish a judged run that its guardrails let pass.")
 @settings_option
-@_day_option
-@click.option("--why", default="published by hand", show_default=True, help="The reason, for the history.")
+@_run_options
 @printed
-def publish(settings: Settings, day: datetime | None, why: str) -> Outcome:
-    """Make the bundle of the last judged run, publish it in the registry and promote it to champion."""
-    who = account()
-    run, bars = _plan(settings, day)
-    bundle = publish_run(run, read_evaluation(settings), SystemClock(), who=who, why=why)
-    bars.close()
-    return _published(bundle, settings)
+def publish(settings: Settings, *, day: datetime | None, again: bool, overrides: tuple[str, ...], why: str) -> Outcome:
+    """Publish the run whose stages were run one by one: as `slidr daily`, which does what is missing and no more.
+
+    Guardrails are asked here too, and the exit statuses are those of `slidr daily`.
+    """
+    chosen = day.date() if day else None
+    return _daily(settings, Request(account(), chosen, again=again, overrides=overrides, why=why))
 
 
-def _published(bundle: Bundle, settings: Settings) -> Outcome:
-    return Outcome(f"champion: {bundle.id} in {settings.storage.registry}", {"bundle": bundle.id})
-
-
-@click.command(short_help="Run label to publish, the flow of one day.")
+@click.command(short_help="Run ingest to publish, the flow of one day.")
 @settings_option
-@_day_option
+@click.option("--recalibrate", is_flag=True, help="Keep the champion's network and refit the thresholds alone.")
+@_run_options
 @printed
-def daily(settings: Settings, day: datetime | None) -> Outcome:
-    """Label, backfill, train, calibrate, judge and publish."""
-    who = account()
-    run, bars = _plan(settings, day)
-    label_clicks(run)
-    backfill_features(run)
-    train_networks(run)
-    calibrate_thresholds(run)
-    evaluation = judge_run(run, title=settings.clicks.path)
-    page = write_report(run, evaluation)
-    bundle = publish_run(run, evaluation, SystemClock(), who=who, why="daily run")
-    bars.close()
-    document = judgement_document(evaluation) | {"bundle": bundle.id, "report": str(page)}
-    return Outcome(f"{judgement(evaluation)}\n\n{_published(bundle, settings).text}\nreport: {page}", document)
+def daily(
+    settings: Settings,
+    *,
+    day: datetime | None,
+    recalibrate: bool,
+    again: bool,
+    overrides: tuple[str, ...],
+    why: str,
+) -> Outcome:
+    """Ingest, label, backfill, train, calibrate, judge, guard and publish: what of it is missing, once for each day.
+
+    Logs are read where clicks.path is set. Exit status: 0 where the day was published, now or before; 1 for a fault; 2
+    for a command that is written wrong; 3 where a guardrail refused and the champion stays; 4 where another run is
+    going on. docs/daily.md has it for cron, systemd and Kubernetes.
+    """
+    chosen = day.date() if day else None
+    return _daily(settings, Request(account(), chosen, recalibrate, again, overrides, why))
+
+
+def _daily(settings: Settings, request: Request) -> Outcome:
+    try:
+        check_request(request)
+    except SettingsError as fault:
+        raise click.UsageError(str(fault)) from None
+    bars = Bars()
+    try:
+        result = run_daily(settings, SystemClock(), request, bars, bars.counting)
+    except BusyError as fault:
+        document = {"status": "busy", "notes": [str(fault)]}
+        return Outcome(f"slidr: {fault}", document, status=BUSY)
+    finally:
+        bars.close()
+    told = document_of(result)
+    if result.evaluation is not None:
+        told = judgement_document(result.evaluation) | told
+    return Outcome(_told(result, settings), told, status=REFUSED if result.status == "refused" else 0)
+
+
+def _told(result: Result, settings: Settings) -> str:
+    """Return how a run ended, in words."""
+    lines = [f"rejected: {line}" for line in result.rejections]
+    if result.evaluation is not None:
+        lines += [judgement(result.evaluation), ""]
+    lines += [f"note: {note}" for note in result.notes]
+    lines += [
+        f"{'REFUSED' if one.refuses else 'overridden'}: {one.message}" for one in result.findings if not one.passed
+    ]
+    passed = sum(one.passed for one in result.findings)
+    end = {
+        "published": f"champion: {result.bundle} in {settings.storage.registry}",
+        "done": f"nothing to do: this day is done, its bundle is {result.bundle} in {settings.storage.registry}",
+        "refused": "nothing was published: the champion stays",
+    }[result.status]
+    if result.findings:
+        lines.append(f"guardrails: {passed} of {len(result.findings)} passed")
+    lines.append(end)
+    if result.report is not None:
+        lines.append(f"report: {result.report}")
+    return "\n".join(lines)

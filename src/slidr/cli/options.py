@@ -21,11 +21,15 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class Outcome(NamedTuple):
-    """What a command has to say: text for people, a document for machines, and why it failed where it did."""
+    """What a command has to say: text for people, a document for machines, and why it failed where it did.
+
+    `status` is the exit status of a command that has not failed and has more to tell a scheduler than that.
+    """
 
     text: str
     document: Any
     fault: str | None = None
+    status: int = 0
 
 
 def settings_option(command: _Command) -> _Command:
@@ -73,6 +77,8 @@ def printed(command: Callable[..., Outcome]) -> Callable[..., None]:
         click.echo(msgspec.json.encode(outcome.document).decode() if as_json else outcome.text)
         if outcome.fault is not None:
             raise ServiceError(outcome.fault)
+        if outcome.status:
+            click.get_current_context().exit(outcome.status)
 
     return run
 

@@ -23,9 +23,10 @@ from slidr.daily.evidence import assurance, change_from_champion, label_health, 
 from slidr.daily.parts import Part, read_part, sample_of
 from slidr.daily.plan import Run
 from slidr.daily.stages import read_networks, read_reference
-from slidr.daily.stamps import require, stamp
+from slidr.daily.stamps import replace_file, require, stamp
 from slidr.decide import check_serves
 from slidr.errors import SettingsError
+from slidr.evaluation.expectation import Expectation
 from slidr.evaluation.judging import (
     Judged,
     draw_curve,
@@ -39,7 +40,7 @@ from slidr.evaluation.judging import (
 from slidr.evaluation.results import Assurance, DrawnCurve, Evaluation, NetworkResult, Span
 from slidr.evaluation.truth import missed, read_truth
 from slidr.model.scorer import Scorer
-from slidr.registry import Registry
+from slidr.registry import open_registry
 from slidr.report.page import render
 from slidr.settings import Settings
 from slidr.slices import ROOT
@@ -170,7 +171,9 @@ def _span(run: Run, span: tuple[int, int]) -> Span:
 
 
 def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: str) -> Bundle:
-    """Write the bundle of a run, publish it in the registry and make it the champion.
+    """Write the bundle of a run, publish it in the registry and make it the champion, whatever guardrails say.
+
+    `slidr.daily.flow.run_daily` asks them first.
 
     Args:
         run: the run, judged.
@@ -178,6 +181,23 @@ def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: st
         clock: dates the bundle.
         who: who publishes.
         why: the reason, for the registry's history.
+
+    Raises as `make_bundle` does.
+    """
+    bundle = make_bundle(run, evaluation, clock)
+    open_registry(run.settings).promote(bundle.id, at=clock.now(), who=who, why=why)
+    run.progress("publish", 1)
+    return bundle
+
+
+def make_bundle(run: Run, evaluation: Evaluation, clock: Clock, expected: Expectation | None = None) -> Bundle:
+    """Write the bundle of a run and publish it in the registry, where nothing decides by it yet.
+
+    Args:
+        run: the run, judged.
+        evaluation: what `judge` returned, and what guardrails found; kept in the bundle.
+        clock: dates the bundle.
+        expected: what it hands on to the runs after it.
 
     Raises:
         SettingsError: a stage was not done for this run.
@@ -207,25 +227,23 @@ def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: st
             "totals": msgspec.to_builtins(evaluation.totals),
             "slices": msgspec.to_builtins(evaluation.slices),
             "card": msgspec.to_builtins(evaluation.card),
+            **({} if expected is None else {"expected": msgspec.to_builtins(expected)}),
         },
+        guardrails=tuple(msgspec.to_builtins(finding) for finding in evaluation.guardrails),
         reference=read_reference(run),
     )
     bundle = write_bundle(Path(settings.storage.bundles), parts, created_at=clock.now(), version=version("slidr"))
     check_serves(bundle)
-    registry = Registry(settings.storage.registry)
-    registry.publish(Path(settings.storage.bundles) / bundle.id)
-    registry.promote(bundle.id, at=clock.now(), who=who, why=why)
-    run.progress("publish", 1)
+    open_registry(settings).publish(Path(settings.storage.bundles) / bundle.id)
     return bundle
 
 
 def write_report(run: Run, evaluation: Evaluation) -> Path:
     """Write the evaluation and its page to the settings' report folder, and return where the page lies."""
-    stamp(run, "judge")
     folder = Path(run.settings.storage.report)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / EVALUATION).write_bytes(msgspec.json.encode(_written(msgspec.to_builtins(evaluation))))
-    (folder / "report.html").write_text(render(evaluation), encoding="utf-8")
+    replace_file(folder / EVALUATION, msgspec.json.encode(_written(msgspec.to_builtins(evaluation))))
+    replace_file(folder / "report.html", render(evaluation).encode())
+    stamp(run, "judge")
     return folder / "report.html"
 
 

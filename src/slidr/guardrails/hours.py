@@ -64,14 +64,17 @@ def lowest(counts: Int64s, usual_counts: Float64s, span: tuple[int, int], least:
 
 
 def highest(counts: Int64s, usual_counts: Float64s, span: tuple[int, int], most: float) -> Outlier | None:
-    """Return the hours farthest above a multiple of what is usual; None where none are."""
+    """Return the 24 hours farthest above a multiple of what is usual; None where none are.
+
+    Only a whole day is looked at: robots may well make ten times the clicks of an hour, and must be learnt from.
+    """
     return _farthest(counts, usual_counts, span, most, 1)
 
 
 def _farthest(counts: Int64s, usual_counts: Float64s, span: tuple[int, int], limit: float, sign: int) -> Outlier | None:
     first, last = span
     worst: tuple[float, Outlier] | None = None
-    for hours in WINDOWS:
+    for hours in WINDOWS if sign < 0 else WINDOWS[-1:]:
         if last - first < hours:
             continue
         seen, expected = _sums(counts[first:last], hours), _sums(usual_counts[first:last], hours)

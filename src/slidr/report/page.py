@@ -6,14 +6,16 @@ The templates lie in `template` beside this module. All strings are escaped by t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from slidr.evaluation.change import Change
-from slidr.evaluation.results import Evaluation, Interval, SliceResult
+from slidr.evaluation.results import Evaluation, Finding, Interval, SliceResult
 from slidr.report import plots, tables
 from slidr.report.checks import checks, lack, promise, told_change
+from slidr.report.guards import finding_rows
 from slidr.report.heat import heat_map
 from slidr.report.learning import learning_curve
 from slidr.report.numerals import MISSING, bounds, count, fpr_digits, percent, threshold_text
@@ -27,6 +29,36 @@ def render(evaluation: Evaluation) -> str:
 
     What is missing (an FPR without purchases, curves, families, hours) is a dash and a sentence that says why.
     """
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            evaluation=evaluation,
+            verdict=verdict(evaluation),
+            checks=checks(evaluation),
+            budget=_unbroken(percent(evaluation.budget, fpr_digits(evaluation.budget))),
+            gaps=gaps(evaluation),
+            tiles=_tiles(evaluation),
+            networks=tables.network_rows(evaluation),
+            totals=tables.total_rows(evaluation),
+            slices=tables.slice_rows(evaluation),
+            unlisted=max(len(evaluation.slices) - tables.LISTED, 0),
+            slice_gaps=any(result.fpr.value is None or result.coverage.value is None for result in evaluation.slices),
+            spans=tables.span_rows(evaluation),
+            findings=finding_rows(evaluation.guardrails),
+            **_truth(evaluation),
+            **_trust(evaluation),
+            **_drawn(evaluation),
+        )
+    )
+
+
+def render_findings(title: str, findings: Sequence[Finding]) -> str:
+    """Return what guardrails found of a day on which nothing was learnt, as one self-contained HTML document."""
+    return _environment().get_template("refused.html").render(title=title, findings=finding_rows(findings))
+
+
+def _environment() -> Environment:
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -34,23 +66,7 @@ def render(evaluation: Evaluation) -> str:
         loader=PackageLoader("slidr.report", "template"),
     )
     environment.filters["unbroken"] = _unbroken
-    return environment.get_template("page.html").render(
-        evaluation=evaluation,
-        verdict=verdict(evaluation),
-        checks=checks(evaluation),
-        budget=_unbroken(percent(evaluation.budget, fpr_digits(evaluation.budget))),
-        gaps=gaps(evaluation),
-        tiles=_tiles(evaluation),
-        networks=tables.network_rows(evaluation),
-        totals=tables.total_rows(evaluation),
-        slices=tables.slice_rows(evaluation),
-        unlisted=max(len(evaluation.slices) - tables.LISTED, 0),
-        slice_gaps=any(result.fpr.value is None or result.coverage.value is None for result in evaluation.slices),
-        spans=tables.span_rows(evaluation),
-        **_truth(evaluation),
-        **_trust(evaluation),
-        **_drawn(evaluation),
-    )
+    return environment
 
 
 def _unbroken(text: str) -> str:

@@ -17,15 +17,17 @@ class GuardrailsSettings(Section, frozen=True):
         Meta(description="least share of human labels in an hour, as a share of the same hour on other days"),
     ] = 0.3
     least_volume: Annotated[
-        Share, Meta(description="fewest clicks or purchases of an hour, as a share of the same hour on other days")
+        Share,
+        Meta(
+            description="fewest clicks or purchases of an hour, six or a day, as a share of those hours on other days"
+        ),
     ] = 0.3
     most_volume: Annotated[
-        float,
-        Meta(gt=1, description="most clicks or purchases of an hour, in multiples of the same hour on other days"),
-    ] = 5.0
+        float, Meta(gt=1, description="most clicks or purchases of 24 hours, in multiples of those of other days")
+    ] = 3.0
     baseline_days: Annotated[
         int, Meta(ge=3, le=366, description="days of the log, back from the judged one, that volumes are held against")
-    ] = 28
+    ] = 14
     most_age: Annotated[
         str,
         Meta(

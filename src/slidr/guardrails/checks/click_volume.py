@@ -18,8 +18,9 @@ def check(seen: Seen, limits: GuardrailsSettings) -> Finding:
     """Refuse where hours of the run have far fewer or far more clicks than the same hours of other days."""
     hours = seen.hours
     span = (hours.first, hours.last)
-    everywhere = np.arange(len(hours.clicks)) < hours.last
-    expected = usual(hours.clicks, everywhere, hours.start, hours.zone)
+    # Before its first click the log has none: those hours say nothing of what is usual.
+    known = np.maximum.accumulate(hours.clicks > 0) & (np.arange(len(hours.clicks)) < hours.last)
+    expected = usual(hours.clicks, known, hours.start, hours.zone)
     low = lowest(hours.clicks, expected, span, limits.least_volume)
     high = highest(hours.clicks, expected, span, limits.most_volume)
     faults = [told(one, hours.start, hours.zone, "clicks") for one in (low, high) if one is not None]
