@@ -245,7 +245,7 @@ THRESHOLDS = Table(
 
 DECISIONS = Table(
     "decisions",
-    1,
+    2,
     (
         Column("decision_id", "string", "", "identifies the decision"),
         Column("click_id", "string", "", "the click"),
@@ -258,17 +258,72 @@ DECISIONS = Table(
         Column("slice", "string", "", "slice whose threshold was used"),
         Column("bundle", "string", "", "bundle that decided"),
         Column("lists", "list<item: string>", "", "list rules that the click hit"),
-        Column("supersedes", "string", "", "decision that this one replaces", nullable=True),
-        Column("cause", "string", "", "live, replay:ID or review:ID"),
+        Column("supersedes", "string", "", "decision_id of the decision that this one replaces", nullable=True),
+        Column("cause", "string", "", "live, late, replay:ID or review:ID"),
         Column("sequence", "int64", "clicks", "place of the click in the fold", nullable=True),
+        Column("journal", "string", "", "journal that it was shipped from", nullable=True),
+        Column("context", "string", "", "what decided and what the row's bytes mean, in contexts", nullable=True),
+        Column("enforced", "bool", "", "whether the answer said what was decided", nullable=True),
+        Column("campaign", "string", "", "campaign that the click is charged to", nullable=True),
+        Column("advertiser", "string", "", "advertiser that pays for the campaign", nullable=True),
+        Column("cost", "int64", "micros", "price of the click", nullable=True),
+        Column("currency", "string", "ISO 4217", "currency of the cost", nullable=True),
+    ),
+    since=1,
+)
+
+ROWS = Table(
+    "rows",
+    1,
+    (
+        Column("click_id", "string", "", "the click"),
+        Column("time", TIME, "us", "when the click was made"),
+        Column("decision_id", "string", "", "the decision that was made of the row"),
+        Column("journal", "string", "", "journal that it was shipped from"),
+        Column("sequence", "int64", "clicks", "place of the click in the fold; below zero where it was not folded"),
+        Column("decided_at", TIME, "us", "when the decision was made"),
+        Column("context", "string", "", "what the bytes mean, in contexts"),
+        Column("click_key", "int64", "", "keyed hash of the click_id, the uint64's bits"),
+        Column("logged_in", "int8", "", "1, 0, or -1 where not known"),
+        Column("keys", "binary", "", "the click's column of the key matrix, uint64 little-endian"),
+        Column("row", "binary", "", "the features, float32 little-endian; empty where the click was not folded"),
+    ),
+)
+
+SHADOWS = Table(
+    "shadows",
+    1,
+    (
+        Column("click_id", "string", "", "the click"),
+        Column("time", TIME, "us", "when the click was made"),
+        Column("sequence", "int64", "clicks", "place of the click in the fold"),
+        Column("journal", "string", "", "journal that it was shipped from"),
+        Column("context", "string", "", "what the bytes mean, in contexts"),
+        Column("bundle", "string", "", "the challenger"),
+        Column("verdict", "string", "", "valid, invalid_general, invalid_sophisticated or unmeasurable"),
+        Column("reasons", "list<item: string>", "", "stable codes"),
+        Column("score", "float32", "", "the challenger's score; null where it was not asked", nullable=True),
+        Column("threshold", "float32", "score", "the slice's threshold", nullable=True),
+        Column("slice", "string", "", "slice whose threshold was used"),
+        Column("row", "binary", "", "the challenger's features; null where they are the champion's", nullable=True),
+    ),
+)
+
+CONTEXTS = Table(
+    "contexts",
+    1,
+    (
+        Column("context", "string", "", "what decisions and rows name it by: a hash of the document"),
+        Column("document", "string", "JSON", "bundle, names of keys and features, list versions, version of slidr"),
     ),
 )
 
 ADJUSTMENTS = Table(
     "adjustments",
-    1,
+    2,
     (
         Column("replay", "string", "", "replay that found the difference"),
+        Column("period", "string", "YYYY-MM", "accounting period in which it is booked"),
         Column("billing_day", "date32[day]", "day", "date in the billing time zone"),
         Column("campaign", "string", "", "campaign", nullable=True),
         Column("advertiser", "string", "", "advertiser", nullable=True),
@@ -278,7 +333,20 @@ ADJUSTMENTS = Table(
     ),
 )
 
-TABLES = (CLICKS, PURCHASES, LABELS, FEATURES, SCORES, THRESHOLDS, DECISIONS, ADJUSTMENTS)
+PERIODS = Table(
+    "periods",
+    1,
+    (
+        Column("period", "string", "YYYY-MM", "accounting period, in the billing time zone"),
+        Column("closed_at", TIME, "us", "when it was closed"),
+        Column("document", "string", "JSON", "the frozen report"),
+    ),
+)
+
+TABLES = (
+    *(CLICKS, PURCHASES, LABELS, FEATURES, SCORES, THRESHOLDS),
+    *(DECISIONS, ROWS, SHADOWS, CONTEXTS, ADJUSTMENTS, PERIODS),
+)
 """All tables, in the order of the flow."""
 
 

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import date
 from itertools import chain
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from deltalake import ColumnProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import DeltaError
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from slidr.errors import TableError, nearest
 from slidr.lake.handover import handed_over
-from slidr.lake.schema import arrow_field, arrow_schema, conform, storable
+from slidr.lake.schema import arrow_field, arrow_schema, conform
 from slidr.lake.spans import PARTITION, Bounds, identifier, overlaps, span_rows, spans
+from slidr.lake.stored import (
+    dated,
+    days_of,
+    held_version,
+    of_day,
+    predicate,
+    refuse_other_days,
+    reported,
+    same,
+    shaped,
+    written,
+)
 from slidr.tables import Table
 
-_VERSION = "slidr.version"
 _ROWS = 262_144
 """Rows that `batches` reads at once."""
 
@@ -59,18 +69,18 @@ class Lake:
             TableError: the data do not follow the table, hold a time outside the day, or the lake holds another
                 schema version of the table.
         """
-        rows, days = _dated(table, conform(table, data), self._stamp(table))
+        rows, days = dated(table, conform(table, data), self._stamp(table))
         if day is not None and table.timed:
-            _refuse_other_days(table, rows, day)
+            refuse_other_days(table, rows, day)
             days = [day]
         with self._faults(table):
             delta = self._open(table) if self.exists(table) else None
             if delta is None or not table.timed:
                 self._commit(table, rows, mode="overwrite")
             elif rows.num_rows:
-                self._commit(table, rows, mode="overwrite", predicate=_predicate(days))
+                self._commit(table, rows, mode="overwrite", predicate=predicate(days))
             elif days:
-                delta.delete(_predicate(days))
+                delta.delete(predicate(days))
 
     def merge(self, table: Table, data: pa.Table) -> None:
         """Add rows to the UTC days on which they lie; a row of the same identifier there is replaced.
@@ -84,7 +94,7 @@ class Lake:
         """
         if not table.timed:
             raise TableError(f"{table.name} has no times and so no days to merge into; write it whole")
-        rows, days = _dated(table, conform(table, data), self._stamp(table))
+        rows, days = dated(table, conform(table, data), self._stamp(table))
         if days and self.exists(table):
             rows = rows.drop_columns([PARTITION])
             key = identifier(table)
@@ -95,7 +105,7 @@ class Lake:
                 held = dataset.to_table(names, filter=touched)
                 replaced = pc.is_in(held[key], value_set=rows[key].combine_chunks())
                 data = pa.concat_tables([held.filter(pc.invert(replaced)), rows], promote_options="permissive")
-                changed = [day for day in days if not _same(_of_day(held, day), _of_day(data, day), key)]
+                changed = [day for day in days if not same(of_day(held, day), of_day(data, day), key)]
             if not changed:
                 return
             data = data.filter(pc.is_in(data["time"].cast(pa.date32()), pa.array(changed, pa.date32())))
@@ -126,7 +136,9 @@ class Lake:
                     yield from rows.to_batches()
 
             with self._faults(table):
-                how = {"predicate": _predicate([day])} if self.exists(table) and self._open(table) else {}
+                how: dict[str, Any] = (
+                    {"predicate": predicate([day])} if self.exists(table) and self._open(table) else {}
+                )
                 reader = pa.RecordBatchReader.from_batches(part.schema, batches())
                 self._commit(table, reader, mode="overwrite", **how)
 
@@ -135,8 +147,8 @@ class Lake:
         with handed_over(consume) as give:
 
             def add(part: pa.Table) -> None:
-                rows, _ = _dated(table, conform(table, part), stamp)
-                _refuse_other_days(table, rows, day)
+                rows, _ = dated(table, conform(table, part), stamp)
+                refuse_other_days(table, rows, day)
                 if not first:
                     first.append(rows.schema)
                 if rows.schema != first[0]:
@@ -145,17 +157,62 @@ class Lake:
 
             yield add
 
-    def append(self, table: Table, data: pa.Table) -> None:
-        """Add rows to a table in one commit.
+    def append(
+        self, table: Table, data: pa.Table, transaction: tuple[str, int] | None = None, *, after: int | None = None
+    ) -> bool:
+        """Add rows to a table in one commit; returns whether they were added.
+
+        Args:
+            table: what they are rows of.
+            data: the rows.
+            transaction: an application's name and the number of this commit, which is kept with the rows. They are
+                added only where the application's last number in the table is smaller, so that nothing lands twice,
+                however often and by how many writers at once it is tried.
+            after: what the application's last number has to be, 0 where it has none, for rows that follow on what
+                was committed under it; None: any smaller one.
 
         Raises:
             TableError: the data do not follow the table, or the lake holds another schema version of it.
         """
-        rows, _ = _dated(table, conform(table, data), self._stamp(table))
+        rows, _ = dated(table, conform(table, data), self._stamp(table))
         with self._faults(table):
-            if self.exists(table):
-                self._open(table)
-            self._commit(table, rows, mode="append")
+            if transaction is None:
+                if self.exists(table):
+                    self._open(table)
+                self._commit(table, rows, mode="append")
+                return True
+            return self._append_once(table, rows, transaction, after)
+
+    def _append_once(self, table: Table, rows: pa.Table, transaction: tuple[str, int], after: int | None) -> bool:
+        application, number = transaction
+        if not self.exists(table):
+            # An empty table first: of two writers that make it one fails, and could not tell why.
+            with suppress(DeltaError):
+                self._commit(table, rows.slice(0, 0), mode="error")
+        delta = self._open(table)
+        held = delta.transaction_version(application) or 0
+        if held >= number or after not in {None, held}:
+            return False
+        named = CommitProperties(app_transactions=[Transaction(application, number)])
+        try:
+            # Delta refuses the commit where another one under this name came between.
+            self._commit(table, rows, delta, mode="append", commit_properties=named)
+        except CommitFailedError:
+            if self.transaction(table, application) == (held or None):
+                raise
+            return False
+        return True
+
+    def transaction(self, table: Table, application: str) -> int | None:
+        """Return the number of an application's last commit to a table; None where it has none, or there is no table.
+
+        Raises:
+            TableError: the table cannot be read.
+        """
+        if not self.exists(table):
+            return None
+        with self._faults(table):
+            return self._open(table).transaction_version(application)
 
     def read(
         self,
@@ -186,7 +243,7 @@ class Lake:
                 found = pa.concat_tables([empty, *parts])
             else:
                 found = dataset.to_table(columns=wanted)
-        return _shaped(table, found, columns)
+        return shaped(table, found, columns)
 
     def batches(
         self,
@@ -211,7 +268,7 @@ class Lake:
                 for span in spans(dataset, day, (start, end), rows):
                     found = span_rows(dataset, day, span, wanted, table)
                     if found.num_rows:
-                        yield _shaped(table, found, columns)
+                        yield shaped(table, found, columns)
 
     def exists(self, table: Table) -> bool:
         """Return whether the table was ever written."""
@@ -222,7 +279,7 @@ class Lake:
         if not table.timed or not self.exists(table):
             return []
         with self._faults(table):
-            return _days(self._open(table))
+            return days_of(self._open(table))
 
     def contents(self, table: Table, *, version: int | None = None) -> dict[date, Content]:
         """Return what each UTC day of a table holds, in their order; nothing where the table does not exist.
@@ -263,7 +320,7 @@ class Lake:
         if not self.exists(table):
             raise TableError(f"the lake has no table {table.name!r} at {where}; write it first")
         delta = DeltaTable(where, version=version, storage_options=self._storage_options)
-        held = _held_version(delta)
+        held = held_version(delta)
         if not table.reads(held):
             raise TableError(
                 f"{where} has schema version {held or 'unknown'}, this slidr writes and reads version {table.version}; "
@@ -274,7 +331,7 @@ class Lake:
     def _stamp(self, table: Table) -> str:
         """Return the schema version to write rows under: the table's own where it exists, for Delta keeps it."""
         with self._faults(table):
-            return str((self.exists(table) and _held_version(self._open(table))) or table.version)
+            return str((self.exists(table) and held_version(self._open(table))) or table.version)
 
     def _chosen(
         self,
@@ -295,97 +352,23 @@ class Lake:
         for name in wanted:
             if name not in names:
                 raise TableError(f"{table.name} has no column {name!r}; {nearest(name, names)}", column=name)
-        days = [day for day in _days(delta) if overlaps(day, bounds)] if table.timed else []
+        days = [day for day in days_of(delta) if overlaps(day, bounds)] if table.timed else []
         return dataset, wanted, days
 
-    def _commit(self, table: Table, rows: pa.Table | pa.RecordBatchReader, **how: Any) -> None:
+    def _commit(
+        self, table: Table, rows: pa.Table | pa.RecordBatchReader, delta: DeltaTable | None = None, **how: Any
+    ) -> None:
         write_deltalake(
-            self.address(table),
+            delta or self.address(table),
             rows,
             name=table.name,
             partition_by=[PARTITION] if table.timed else None,
             # Further columns of an open table may come and go between days.
-            schema_mode="merge" if table.timed or how["mode"] == "append" else "overwrite",
-            storage_options=self._storage_options,
-            writer_properties=_written(rows.schema),
+            schema_mode="overwrite" if how["mode"] == "overwrite" and not table.timed else "merge",
+            storage_options=None if delta else self._storage_options,
+            writer_properties=written(rows.schema),
             **how,
         )
 
-    @contextmanager
-    def _faults(self, table: Table) -> Iterator[None]:
-        try:
-            yield
-        except (DeltaError, OSError, pa.ArrowException) as fault:
-            raise TableError(f"lake table {self.address(table)}: {fault}") from fault
-
-
-def _held_version(delta: DeltaTable) -> str | None:
-    return next((str(kept) for field in delta.schema().fields if (kept := field.metadata.get(_VERSION))), None)
-
-
-def _dated(table: Table, data: pa.Table, stamp: str) -> tuple[pa.Table, list[date]]:
-    """Add the partition column and the schema version; return the rows and the days that occur."""
-    version = {_VERSION: stamp}
-    fields = [field.with_metadata({**(field.metadata or {}), **version}) for field in arrow_schema(table)]
-    rows = pa.table(
-        [column.cast(storable(column.type)) for column in data.columns],
-        schema=pa.schema([*fields, *(pa.field(name, storable(data[name].type)) for name in _further(table, data))]),
-    )
-    if not table.timed:
-        return rows, []
-    if PARTITION in data.column_names:
-        raise TableError(
-            f"{table.name}: the lake derives column {PARTITION!r} from time; rename yours", column=PARTITION
-        )
-    days = rows["time"].cast(pa.date32())
-    return rows.append_column(PARTITION, days), sorted(days.unique().to_pylist())
-
-
-def _written(schema: pa.Schema) -> WriterProperties:
-    """Return how Parquet is written: numbers rarely repeat, so dictionaries of them would only cost time and space."""
-    numbers = [field.name for field in schema if pa.types.is_floating(field.type)]
-    plain = ColumnProperties(dictionary_enabled=False)
-    return WriterProperties(compression="ZSTD", compression_level=1, column_properties=dict.fromkeys(numbers, plain))
-
-
-def _further(table: Table, data: pa.Table) -> list[str]:
-    return [name for name in data.column_names if name not in table.names]
-
-
-def _refuse_other_days(table: Table, rows: pa.Table, day: date) -> None:
-    outside = np.flatnonzero(pc.not_equal(rows[PARTITION], pa.scalar(day, pa.date32())).to_numpy())
-    if len(outside):
-        row = int(outside[0])
-        value = rows["time"][row].as_py()
-        raise TableError(
-            f"{table.name}.time, row {row}: {value} is not on {day} UTC; pass the rows of that day alone",
-            column="time",
-            row=row,
-            value=value,
-        )
-
-
-def _predicate(days: list[date]) -> str:
-    return f"{PARTITION} IN ({', '.join(repr(day.isoformat()) for day in days)})"
-
-
-def _days(delta: DeltaTable) -> list[date]:
-    return sorted(date.fromisoformat(part[PARTITION]) for part in delta.partitions())
-
-
-def _of_day(data: pa.Table, day: date) -> pa.Table:
-    return data.filter(pc.equal(data["time"].cast(pa.date32()), pa.scalar(day, pa.date32())))
-
-
-def _same(one: pa.Table, other: pa.Table, key: str) -> bool:
-    """Return whether two tables hold the same rows, in whatever order."""
-    order = [(key, "ascending"), ("time", "ascending")]
-    return (
-        one.num_rows == other.num_rows
-        and set(one.column_names) == set(other.column_names)
-        and bool(one.sort_by(order).select(other.column_names).equals(other.sort_by(order)))
-    )
-
-
-def _shaped(table: Table, found: pa.Table, columns: Sequence[str] | None) -> pa.Table:
-    return conform(table, found) if columns is None else found.replace_schema_metadata(None)
+    def _faults(self, table: Table) -> AbstractContextManager[None]:
+        return reported(self.address(table))

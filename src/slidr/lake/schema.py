@@ -13,7 +13,9 @@ from slidr.tables import Column, Table
 
 _TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
+    "binary": pa.binary(),
     "bool": pa.bool_(),
+    "int8": pa.int8(),
     "int64": pa.int64(),
     "float32": pa.float32(),
     "float64": pa.float64(),
