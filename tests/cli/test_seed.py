@@ -18,6 +18,7 @@ from slidr.decide import Decider
 from slidr.features.backfill import encode_table, fold_table
 from slidr.features.clicks import Click, encode_clicks
 from slidr.features.layout import compile_catalogue
+from slidr.features.redis.seeding import sequence_of
 from slidr.features.redis.store import RedisStore
 from slidr.features.store import TERM, EmbeddedStore
 from slidr.journal import Entry, Journal
@@ -156,6 +157,13 @@ def test_journals_of_several_processes_are_one(
         f" entities as of click {tail.log + SERVED:,}, {SERVED} clicks of them from the journals\n"
     )
     tail.assert_goes_on(server, partitions)
+
+
+def test_beginning_from_nothing_gives_no_sequence_twice(slidr: Run, project: Path, server: Server, tail: Tail) -> None:
+    """Where a journal lies there that goes on, --empty begins behind it, though Redis has lost what it had given."""
+    tail.write(project / "journal.sqlite", tail.entries)
+    assert slidr("seed", *at(project), "--empty").code == 0
+    assert sequence_of([server.url]) == TERM
 
 
 def test_a_journal_that_is_missing_or_cut_is_refused(slidr: Run, project: Path, server: Server, tail: Tail) -> None:

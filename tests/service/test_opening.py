@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from pathlib import Path
 
@@ -16,12 +17,12 @@ from tests.service.sharing import FINGERPRINT, held, seed_empty, shared_parts, s
 from slidr.bundle import Bundle
 from slidr.clock import ManualClock
 from slidr.decide import Decider
-from slidr.errors import ServiceError
+from slidr.errors import ServiceError, StoreError
 from slidr.features.catalogue import Clicks, check_catalogue
 from slidr.features.clicks import Click
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import compile_catalogue
-from slidr.features.store import EmbeddedStore
+from slidr.features.store import TERM, EmbeddedStore
 from slidr.journal import Journal
 from slidr.journals import Journals
 from slidr.service import lifecycle
@@ -115,6 +116,37 @@ def test_stopping_finishes_what_was_accepted(few: Bundle, server: Server, tmp_pa
 
     asyncio.run(main())
     assert len(held(parts)[0]) == 100
+
+
+def test_a_redis_that_would_give_sequences_twice_is_refused(
+    few: Bundle, server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Seeded behind its back, a service says so and what to do, at work and at its start, and then goes on."""
+    parts = shared_parts(tmp_path / "one", few, server)
+    seed_empty(few, server)
+    behind = EmbeddedStore(compile_catalogue(few.catalogue))
+    behind.recent.skip(TERM, 0)
+
+    async def main() -> None:
+        async with sharing(parts) as (service,):
+            first = await ask(service, *range(10))
+            seed_empty(few, server)
+            with pytest.raises(UnavailableError):
+                await ask(service, 10)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(service.ready.wait(), 0.5)
+            seed_empty(few, server, behind)
+            await asyncio.wait_for(service.ready.wait(), 30)
+            (answer,) = await ask(service, 10)
+            assert answer.sequence == TERM
+            assert [one.sequence for one in first] == list(range(10))
+        seed_empty(few, server)
+        with pytest.raises(StoreError, match=f"next click sequence 0, .* up to {TERM:,}: .*run `slidr seed`"):
+            await Service(parts, clock=ManualClock(NOW)).start()
+
+    with caplog.at_level(logging.WARNING, "slidr.service"):
+        asyncio.run(main())
+    assert "redis was seeded without this journal; run `slidr seed`" in caplog.text
 
 
 def test_a_refused_catalogue_harms_nobody(few: Bundle, server: Server, tmp_path: Path) -> None:

@@ -52,9 +52,10 @@ def seed(settings: Settings, *, journals: tuple[Path, ...], incomplete: bool, em
         found = _with_end(found, sequence, given)
     if not incomplete:
         _refuse_missing(found, partitions)
-    if given is not None or found.folded:
+    last = _last(settings, journals)
+    if given is not None or found.folded or last >= sequence:
         # A process may hold sequences of which neither Redis nor these journals know; none is given out again.
-        store.recent.skip((max(sequence, given or 0) // TERM + 1) * TERM, store.newest)
+        store.recent.skip((max(sequence, given or 0, last) // TERM + 1) * TERM, store.newest)
     written = seed_redis(addresses, store, partitions=partitions, secret=secret)
     return Outcome(
         "\n".join([_sentence(written, sequence, found), *_notes(found, partitions)]),
@@ -67,6 +68,15 @@ def seed(settings: Settings, *, journals: tuple[Path, ...], incomplete: bool, em
             "terms": found.terms,
         },
     )
+
+
+def _last(settings: Settings, named: tuple[Path, ...]) -> int:
+    """Return the greatest sequence that a journal holds; below zero where none holds any."""
+    last = -1
+    for path in named or journals_at(Path(settings.storage.journal)):
+        with _opened(path) as journal:
+            last = max(last, journal.last_sequence)
+    return last
 
 
 def redis_addresses(settings: Settings) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from slidr.bundle import Bundle
 from slidr.clock import Clock, SystemClock
 from slidr.decide import deciders, union_layout
-from slidr.errors import ServiceError
+from slidr.errors import ServiceError, StoreError
 from slidr.features.keys import KeyRing, Pseudonymiser
 from slidr.features.layout import Layout, compile_catalogue
 from slidr.features.side_by_side import BlockwiseStore
@@ -45,6 +45,8 @@ class Parts(NamedTuple):
         cold: whether the champion may decide while its state is younger than its longest window.
         follow: whether the service takes over what the registry names next.
         worker: its number among the processes of one service, from 1 on; 0 where it is alone.
+        fallback: what a rollback goes to; its state is kept warm, and it does not decide. None where there is none.
+        order: the bundles for which the store was opened, in their order, where these parts go on with it.
     """
 
     settings: Settings
@@ -57,11 +59,30 @@ class Parts(NamedTuple):
     cold: bool = False
     follow: bool = False
     worker: int = 0
+    fallback: Bundle | None = None
+    order: tuple[Bundle, ...] = ()
 
     @property
     def bundles(self) -> tuple[Bundle, ...]:
-        """The champion, and the challenger where there is one."""
-        return (self.bundle,) if self.challenger is None else (self.bundle, self.challenger)
+        """The bundles whose state is kept: champion, challenger, and what a rollback goes to.
+
+        In the order of those for which the store was opened, wherever their catalogues are among those, so that the
+        store stays: what was promoted or rolled back decides at once. A catalogue that nobody needs any more is kept
+        until then.
+        """
+        needed = [self.bundle] if self.challenger is None else [self.bundle, self.challenger]
+        if self.fallback is not None and all(self.fallback.catalogue != one.catalogue for one in needed):
+            needed.append(self.fallback)
+        kept = [bundle.catalogue for bundle in self.order]
+        if any(bundle.catalogue not in kept for bundle in needed):
+            return tuple(needed)
+        placed: dict[int, Bundle] = {}
+        rest = []
+        for bundle in needed:
+            place = kept.index(bundle.catalogue)
+            if placed.setdefault(place, bundle) is not bundle:
+                rest.append(bundle)
+        return (*(placed.get(place, bundle) for place, bundle in enumerate(self.order)), *rest)
 
     @property
     def journal_path(self) -> Path:
@@ -116,6 +137,7 @@ def open_all(parts: Parts, files: StateFiles, clock: Clock) -> Opened:
         pseudonymiser, folded = parts.pseudonymiser, 0
         if parts.settings.store.redis:
             live = open_live(parts, pseudonymiser, lambda layout: _shared(parts, layout, pseudonymiser))
+            _refuse_given_twice(parts, journal)
         else:
             files.adopt_seed(journal)
             pseudonymiser = files.hashing(now, horizon) or pseudonymiser
@@ -159,7 +181,8 @@ def open_live(parts: Parts, pseudonymiser: Pseudonymiser, open_store: Callable[[
         return opened[0]
 
     found = deciders(parts.bundles, opening, pseudonymiser, parts.rules, device=parts.settings.service.device)
-    return live_of(found, opened[0])
+    deciding = (parts.bundle,) if parts.challenger is None else (parts.bundle, parts.challenger)
+    return live_of([next(one for one in found if one.bundle is bundle) for bundle in deciding], opened[0])
 
 
 def fits(parts: Parts, live: Live) -> bool:
@@ -257,6 +280,25 @@ def _shared(parts: Parts, layout: Layout, pseudonymiser: Pseudonymiser, joining:
     )
     opened.warm_up()
     return opened
+
+
+def _refuse_given_twice(parts: Parts, journal: Journal) -> None:
+    """Refuse a shared store that would give clicks sequences which the journal holds of others.
+
+    Raises:
+        StoreError: it would, or it cannot be asked.
+    """
+    store, last = parts.settings.store, journal.last_sequence
+    module = importlib.import_module("slidr.features.redis.seeding")
+    following: int | None = module.sequence_of(
+        store.redis, partitions=store.partitions, timeout=store.timeout_ms / 1000
+    )
+    if following is not None and following <= last:
+        raise StoreError(
+            f"redis gives the next click sequence {following:,}, and journal {parts.journal_path} holds clicks up to"
+            f" {last:,}: redis was seeded without this journal; run `slidr seed` with the journals of all processes, or"
+            " move this one away"
+        )
 
 
 def _slow(parts: Parts, layout: Layout, pseudonymiser: Pseudonymiser) -> SlowTables | None:
