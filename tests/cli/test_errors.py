@@ -13,10 +13,13 @@ from slidr.cli import COMMANDS
 
 READING = [name for name in COMMANDS if name not in {"demo", "init", "simulate"}]
 ARGUMENTS = {
+    "audit": ("list",),
     "decide": ("2026-03-10",),
     "keys": ("list",),
     "load": ("clicks.csv", "--rate", "10"),
+    "diff": ("0123456789abcdef", "fedcba9876543210"),
     "promote": ("0123456789abcdef", "--why", "x"),
+    "rollback": ("--why", "x"),
 }
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
+from slidr.bundle import Bundle, read_bundle
 from slidr.clock import MINUTE
-from slidr.decide import read_named
-from slidr.errors import ServiceError
+from slidr.decide import check_serves, read_named
+from slidr.errors import BundleError, ServiceError, SlidrError
 from slidr.registry import Named, Registry
 from slidr.service.lifecycle import Service
 from slidr.service.opening import Parts
 from slidr.service.queue import UnavailableError
+from slidr.settings import duration
 
 _AGAIN = MINUTE  # after which bundles that could not be fetched or read are tried again
 _LATER = 10 * MINUTE  # after which those are whose state is too young, which costs more to find out
@@ -39,6 +43,7 @@ class Follower:
         self._service = service
         self._registry: Registry | None = None
         self._refused: _Refused | None = None
+        self._named: Named | None = None  # what was taken over last, as far as it could be
         self._fault = ""
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -57,10 +62,12 @@ class Follower:
             if self._registry is None:
                 self._registry = await loop.run_in_executor(None, _registry, service.parts)
             registry = self._registry
-            named = await loop.run_in_executor(None, _named, service.parts, registry)
-            if named is None or self._tried(named):
+            named = await loop.run_in_executor(None, registry.named)
+            if named is None or named == self._named or self._tried(named):
                 return
-            await service.swap(await loop.run_in_executor(None, _fetched, service.parts, registry, named))
+            before = service.parts
+            if (named.champion, named.challenger) != _deciding(before) or self._unkept(named):
+                await self._take_over(await loop.run_in_executor(None, _fetched, before, registry, named))
         except Exception as fault:  # noqa: BLE001 whatever it was, what decides goes on, and so does the looking
             service.metrics.swap_errors.inc()
             if str(fault) != self._fault:
@@ -71,8 +78,32 @@ class Follower:
                 self._refused = _Refused(named, service.clock.now(), pause)
         else:
             self._fault, self._refused = "", None
-            service.metrics.swaps.inc()
-            _log.info("bundle %s decides, beside it %s", named.champion, named.challenger or "no challenger")
+            self._named = named
+            if (named.champion, named.challenger) != _deciding(before):
+                service.metrics.swaps.inc()
+                _log.info("bundle %s decides, beside it %s", named.champion, named.challenger or "no challenger")
+
+    def _unkept(self, named: Named) -> bool:
+        """Return whether the state of another bundle is to be kept for a rollback than is."""
+        held = self._service.parts.fallback
+        return named.fallback != (None if held is None else held.id)
+
+    async def _take_over(self, parts: Parts) -> None:
+        """Let other bundles decide, and keep the state of what a rollback goes to warm, where that can be done."""
+        service = self._service
+        alone = parts._replace(fallback=None)
+        if _deciding(parts) == _deciding(service.parts) and parts.bundles == service.parts.bundles:
+            # The state that is kept is that of the other one too.
+            service.parts = service.parts._replace(fallback=parts.fallback)
+            return
+        try:
+            await service.swap(parts)
+        except SlidrError as fault:
+            if parts.bundles == alone.bundles or isinstance(fault, UnavailableError):
+                raise
+            _log.warning("a rollback to %s would be cold: %s", parts.fallback and parts.fallback.id, fault)
+            if _deciding(parts) != _deciding(service.parts):
+                await service.swap(alone)
 
     def _tried(self, named: Named) -> bool:
         """Return whether it was tried in vain a short while ago."""
@@ -86,18 +117,36 @@ class Follower:
 
 
 def _registry(parts: Parts) -> Registry:
-    location = parts.settings.storage.registry
-    return Registry(location if "://" in location else parts.root / location)
+    storage = parts.settings.storage
+    location = storage.registry if "://" in storage.registry else str(parts.root / storage.registry)
+    return Registry(location, stable_after=duration(parts.settings.registry.stable_after))
 
 
-def _named(parts: Parts, registry: Registry) -> Named | None:
-    """Return what the registry names where that is other than what decides."""
-    named = registry.named()
-    if named is None:
+def _deciding(parts: Parts) -> tuple[str, str | None]:
+    """Return the names of the bundles that decide."""
+    return parts.bundle.id, None if parts.challenger is None else parts.challenger.id
+
+
+def read_fallback(registry: Registry, named: Named, folder: Path, known: Collection[str]) -> Bundle | None:
+    """Return the bundle that a rollback goes to, fetched into a folder; None, and a warning, where it cannot be used.
+
+    Args:
+        registry: holds it.
+        named: names it.
+        folder: where bundles are fetched into.
+        known: fingerprints of the secret keys of which one must be its own.
+    """
+    if named.fallback is None:
         return None
-    challenger = parts.challenger.id if parts.challenger is not None else None
-    same = (named.champion, named.challenger) == (parts.bundle.id, challenger)
-    return None if same else named
+    try:
+        bundle = read_bundle(registry.fetch(named.fallback, folder))
+        check_serves(bundle)
+        if bundle.contract.key_fingerprint not in known:
+            raise BundleError(f"bundle {bundle.id} was made with a secret key that is not in the key file")
+    except (SlidrError, OSError) as fault:
+        _log.warning("a rollback to %s would not be taken over: %s", named.fallback, fault)
+        return None
+    return bundle
 
 
 def _fetched(parts: Parts, registry: Registry, named: Named) -> Parts:
@@ -106,5 +155,9 @@ def _fetched(parts: Parts, registry: Registry, named: Named) -> Parts:
     Raises:
         SlidrError: a bundle cannot be fetched, or does not load exactly.
     """
-    champion, challenger = read_named(registry, named, parts.root / parts.settings.storage.bundles)
-    return parts._replace(bundle=champion, challenger=challenger, cold=named.cold)
+    folder = parts.root / parts.settings.storage.bundles
+    champion, challenger = read_named(registry, named, folder)
+    fallback = read_fallback(registry, named, folder, parts.pseudonymiser.known)
+    return parts._replace(
+        bundle=champion, challenger=challenger, cold=named.cold, fallback=fallback, order=parts.bundles
+    )
