@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from datetime import UTC, datetime
@@ -12,19 +13,23 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from slidr.cli.options import Outcome, printed, settings_option
+from slidr.cli.options import Outcome, account, printed, settings_option
 from slidr.clock import SECOND, SystemClock
 from slidr.decide import read_contest
+from slidr.errors import RegistryError
 from slidr.features.catalogue import default_catalogue
 from slidr.features.keys import read_secrets, rotate_secret
 from slidr.features.layout import compile_catalogue
+from slidr.registry import open_registry, record_changes
 from slidr.rules import prepare_rules
+from slidr.service.following import read_fallback
 from slidr.service.log import set_up
 from slidr.service.opening import Parts, check_shared
 from slidr.service.server import serve as serve_parts
 from slidr.service.workers import serve_workers
 from slidr.settings import Settings
 
+_log = logging.getLogger("slidr.service")
 _Section = TypeVar("_Section", bound=msgspec.Struct)
 
 
@@ -86,11 +91,24 @@ def _replaced(section: _Section, chosen: dict[str, Any], *names: str) -> _Sectio
 
 def _parts(settings: Settings) -> Parts:
     """Return what a service is made of, as the registry names it now."""
-    bundle, challenger = read_contest(settings.storage.registry, Path(settings.storage.bundles))
+    folder, now = Path(settings.storage.bundles), SystemClock().now()
+    bundle, challenger = read_contest(settings.storage.registry, folder)
     ring = read_secrets(Path(settings.storage.key_file))
-    pseudonymiser = ring.at(SystemClock().now(), compile_catalogue(bundle.catalogue).horizon)
+    pseudonymiser = ring.at(now, compile_catalogue(bundle.catalogue).horizon)
     rules = prepare_rules(settings.rules)
-    return Parts(settings, bundle, pseudonymiser, rules, ring=ring, challenger=challenger, follow=True)
+    registry = open_registry(settings)
+    named = registry.named()
+    fallback = None if named is None else read_fallback(registry, named, folder, pseudonymiser.known)
+    try:
+        record_changes(
+            registry.audit, settings, rules, subject="service", at=now, who=account(), why="start of the service"
+        )
+    except RegistryError as fault:
+        # Who may only read the registry serves all the same.
+        _log.warning("what settings and lists the service starts with is not in the audit log: %s", fault)
+    return Parts(
+        settings, bundle, pseudonymiser, rules, ring=ring, challenger=challenger, follow=True, fallback=fallback
+    )
 
 
 @click.command("rotate-key", short_help="Let a new secret key follow the one in use.")

@@ -24,6 +24,7 @@ from slidr.errors import RegistryError
 from slidr.features.keys import KeyRing, read_secrets
 from slidr.objects import Objects, numbered
 from slidr.registry.bundles import MANIFEST, Bundles
+from slidr.registry.changes import record_changes
 from slidr.registry.history import (
     HistoryEntry,
     Named,
@@ -37,7 +38,7 @@ from slidr.registry.history import (
 )
 from slidr.settings import Settings, duration
 
-__all__ = ["MANIFEST", "HistoryEntry", "Named", "Registry", "open_registry"]
+__all__ = ["MANIFEST", "HistoryEntry", "Named", "Registry", "open_registry", "record_changes"]
 
 _CHAMPIONS = "champions/"
 _ATTEMPTS = 256
