@@ -4,18 +4,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.registry.making import bundle
 
 from slidr.errors import RegistryError
 from slidr.registry import HistoryEntry, Named, Registry
-
-
-def bundle(folder: Path, identity: str, content: str = "graph") -> Path:
-    """Write something that looks like a bundle from outside."""
-    place = folder / identity
-    place.mkdir(parents=True)
-    (place / "network.onnx").write_text(content)
-    (place / "manifest.json").write_text(f'{{"network.onnx": "{content}"}}')
-    return place
 
 
 def promote(registry: Registry, identity: str, at: int = 5) -> HistoryEntry:
