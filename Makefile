@@ -7,8 +7,8 @@ FEAST := .venv-feast/.complete
 AUDIT := .venv-audit/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit format bench bench-calibration bench-faults bench-features bench-quality \
-	bench-recovery bench-redis bench-rules bench-service bench-simulate bench-training docs clean
+.PHONY: help setup demo test check audit format bench bench-calibration bench-faults bench-features bench-memory bench-quality \
+	bench-reasons bench-recovery bench-redis bench-rules bench-service bench-simulate bench-training docs clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ check: $(STAMP) ## Check style, types, layers, packages and that the generated d
 	@$(BIN)/pytest -q -n 0 tests/test_dependencies.py
 
 audit: $(AUDIT) ## Ask what holes are known in the packages of constraints.txt; needs a network.
-	@.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	@.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 $(AUDIT):
 	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
@@ -51,7 +51,7 @@ format: $(STAMP) ## Format the code.
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: bench-features bench-rules bench-service bench-faults bench-recovery bench-redis bench-simulate bench-training bench-quality bench-calibration ## Run every benchmark; each prints one JSON object on its last line.
+bench: bench-features bench-rules bench-service bench-faults bench-recovery bench-redis bench-memory bench-reasons bench-simulate bench-training bench-quality bench-calibration ## Run every benchmark; each prints one JSON object on its last line.
 
 bench-calibration: $(STAMP) ## Calibration methods, with and without a certificate, beside fairlearn.
 	@$(BIN)/python -m benchmarks.calibration
@@ -62,8 +62,15 @@ bench-faults: $(STAMP) ## A service under load with faults: kill -9, Redis gone,
 bench-features: $(STAMP) ## Clicks a second through the fold on one core, beside DuckDB and Polars.
 	@$(BIN)/python -m benchmarks.features
 
+bench-memory: $(STAMP) ## Bytes that Redis takes for an entity, a click_id and a decision; needs redis-server.
+	@$(BIN)/python -m benchmarks.memory
+
 bench-quality: $(STAMP) ## Networks, weights and recall by family on simulated logs whose truth is known.
 	@$(BIN)/python -m benchmarks.quality
+
+bench-reasons: $(STAMP) ## What reasons cost and how exact they are, on the clicks of a demo, which it runs where there is none.
+	@test -e demo-output/journal.sqlite || $(BIN)/slidr demo
+	@$(BIN)/python -m benchmarks.reasons
 
 bench-recovery: $(STAMP) ## A service killed 20 times during load, its rows compared with an undisturbed run.
 	@$(BIN)/python -m benchmarks.recovery
