@@ -37,7 +37,7 @@ check: $(STAMP) ## Check style, types, layers, packages and that the generated d
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python docs/generate.py --check
-	@$(BIN)/pytest -q -n 0 tests/test_dependencies.py
+	@$(BIN)/pytest -q -n 0 -rs tests/test_dependencies.py
 
 audit: $(AUDIT) ## Ask what holes are known in the packages of constraints.txt; needs a network.
 	@.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict

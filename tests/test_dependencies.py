@@ -1,10 +1,13 @@
 """What slidr rests on: every package is pinned, fits the others, and has a licence that its users can live with.
 
-What is known of holes in these packages needs a network to ask: `make audit`.
+What is known of holes in these packages is in a database that changes by the day: SLIDR_ADVISORIES names a file of it,
+and `make audit` asks for it over a network.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -12,10 +15,14 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from tests.advisories import holes, is_affected, read_advisories
 
 ROOT = Path(__file__).parents[1]
 ALLOWED = {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "MIT-CMU",
@@ -140,3 +147,52 @@ def test_packages_fit_each_other() -> None:
     """No installed package lacks what it needs, or has it in a version that it does not take."""
     said = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout
+
+
+@pytest.mark.parametrize(
+    ("events", "inside", "outside"),
+    [
+        ([{"introduced": "0"}, {"fixed": "1.10"}], ("0.1", "1.9.9"), ("1.10", "2.0")),
+        ([{"introduced": "2.0"}, {"last_affected": "2.3"}], ("2.0", "2.3"), ("1.9", "2.3.1")),
+        (
+            [{"introduced": "3"}, {"fixed": "3.1"}, {"introduced": "0"}, {"fixed": "2.0"}],
+            ("1.0", "3.0"),
+            ("2.5", "3.1"),
+        ),
+        ([{"introduced": "0"}], ("0", "99"), ()),
+        ([{"introduced": "0"}, {"fixed": "no version"}], ("1.0",), ()),
+    ],
+)
+def test_ranges_of_advisories_are_read(
+    events: list[dict[str, str]], inside: tuple[str, ...], outside: tuple[str, ...]
+) -> None:
+    """A version is affected from what introduced a hole to what closed it, by their order as versions."""
+    affected: dict[str, Any] = {"ranges": [{"type": "ECOSYSTEM", "events": events}]}
+    assert [version for version in (*inside, *outside) if is_affected(affected, version)] == [*inside]
+    assert is_affected({"versions": ["1.0"]}, "1.0")
+    assert not is_affected({"ranges": [{"type": "GIT", "events": events}]}, "1.0")
+
+
+def test_holes_are_found_in_a_file(tmp_path: Path) -> None:
+    """Advisories count for the packages that they name, in any spelling, where they were not withdrawn."""
+    span = [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": "2"}]}]
+
+    def advisory(name: str, **further: str) -> str:
+        about = {"package": {"ecosystem": "PyPI", "name": name}, "ranges": span}
+        return json.dumps({"id": f"OSV-{name}", "affected": [about], **further})
+
+    with ZipFile(tmp_path / "all.zip", "w") as file:
+        file.writestr("1.json", advisory("Jinja_2"))
+        file.writestr("2.json", advisory("other"))
+        file.writestr("3.json", advisory("numpy"))
+        file.writestr("4.json", advisory("mpmath", withdrawn="2026-01-01T00:00:00Z"))
+    found = holes(read_advisories(tmp_path / "all.zip"), {"jinja-2": "1.9", "numpy": "2.4", "mpmath": "1"})
+    assert found == ["jinja-2 1.9: OSV-Jinja_2"]
+
+
+def test_no_package_has_a_known_hole() -> None:
+    """No pinned version is in an advisory of the file that SLIDR_ADVISORIES names; without one nobody has asked."""
+    named = os.environ.get("SLIDR_ADVISORIES")
+    if not named:
+        pytest.skip("SLIDR_ADVISORIES names no file of advisories (PyPI/all.zip of OSV): holes were not asked for")
+    assert holes(read_advisories(Path(named)), pinned()) == []
