@@ -58,9 +58,15 @@ def usual(values: NDArray[np.generic], places: NDArray[np.bool_], start: int, zo
     return found
 
 
-def lowest(counts: Int64s, usual_counts: Float64s, span: tuple[int, int], least: float) -> Outlier | None:
+def lowest(
+    counts: Int64s,
+    usual_counts: Float64s,
+    span: tuple[int, int],
+    least: float,
+    windows: tuple[int, ...] = WINDOWS,
+) -> Outlier | None:
     """Return the hours farthest below a share of what is usual; None where none are."""
-    return _farthest(counts, usual_counts, span, least, -1)
+    return _farthest((counts, usual_counts), span, least, -1, windows)
 
 
 def highest(counts: Int64s, usual_counts: Float64s, span: tuple[int, int], most: float) -> Outlier | None:
@@ -68,16 +74,18 @@ def highest(counts: Int64s, usual_counts: Float64s, span: tuple[int, int], most:
 
     Only a whole day is looked at: robots may well make ten times the clicks of an hour, and must be learnt from.
     """
-    return _farthest(counts, usual_counts, span, most, 1)
+    return _farthest((counts, usual_counts), span, most, 1, WINDOWS[-1:])
 
 
-def _farthest(counts: Int64s, usual_counts: Float64s, span: tuple[int, int], limit: float, sign: int) -> Outlier | None:
+def _farthest(
+    counted: tuple[Int64s, Float64s], span: tuple[int, int], limit: float, sign: int, windows: tuple[int, ...]
+) -> Outlier | None:
     first, last = span
     worst: tuple[float, Outlier] | None = None
-    for hours in WINDOWS if sign < 0 else WINDOWS[-1:]:
+    for hours in windows:
         if last - first < hours:
             continue
-        seen, expected = _sums(counts[first:last], hours), _sums(usual_counts[first:last], hours)
+        seen, expected = (_sums(values[first:last], hours) for values in counted)
         deviates = sign * 2 * (np.sqrt(seen + 0.375) - np.sqrt(limit * expected + 0.375))
         deviates[np.isnan(deviates)] = 0
         place = int(np.argmax(deviates))

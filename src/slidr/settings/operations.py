@@ -14,8 +14,8 @@ class GuardrailsSettings(Section, frozen=True):
 
     least_human_density: Annotated[
         Share,
-        Meta(description="least share of human labels in an hour, as a share of the same hour on other days"),
-    ] = 0.3
+        Meta(description="fewest human labels of an hour, as a share of what the same hour of other days lets expect"),
+    ] = 0.5
     least_volume: Annotated[
         Share,
         Meta(
