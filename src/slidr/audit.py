@@ -220,39 +220,46 @@ class Audit:
         Raises:
             RegistryError: the log cannot be read.
         """
-        numbers, faults = [], []
-        for path in sorted(self._objects.paths(_PREFIX)):
+        numbers, faults = [], {}
+        for path in self._objects.paths(_PREFIX):
             stem = Path(path).stem
             if stem.isdigit() and numbered(_PREFIX, int(stem)) == path:
                 numbers.append(int(stem))
             else:
-                faults.append(Fault(0, f"{path} is no name of a record: it was inserted"))
+                faults[0] = f"{path} is no name of a record: it was inserted"
         hashes: dict[int, str] = {}
-        sealed = 0
-        before: Record | None = None
+        sealed = last = 0
+        for number, content in self._contents(sorted(numbers)):
+            record = _decoded(content)
+            if reason := self._fault(number, content, record):
+                faults[number] = reason
+            elif record is not None:
+                sealed += bool(record.seal)
+                if number == last + 1 and record.before != hashes.get(last, ""):
+                    # The record itself is as its seal says, so that it is the one before it that is another one.
+                    faults.setdefault(last or number, f"it was changed: record {last + 1} has another hash of it")
+            if number > last + 1:
+                more = "" if number == last + 2 else f", and so are all up to record {number - 1}"
+                faults[last + 1] = f"it is missing{more}: removed"
+            hashes[number] = _digest(content)
+            last = number
+        if head:
+            faults |= _cut_off(head, hashes)
+        newest = f"{last}:{hashes[last]}" if numbers else ""
+        return Verified(len(numbers), sealed, newest, tuple(Fault(*one) for one in sorted(faults.items())))
+
+    def _contents(self, numbers: list[int]) -> Iterator[tuple[int, bytes]]:
         for start in range(0, len(numbers), _CHUNK):
             chunk = numbers[start : start + _CHUNK]
-            contents = self._objects.get_all(numbered(_PREFIX, number) for number in chunk)
-            for number, content in zip(chunk, contents, strict=True):
-                hashes[number] = _digest(content)
-                record = _decoded(content)
-                found = self._faults(number, content, record)
-                sealed += not found and record is not None and bool(record.seal)
-                faults += [Fault(number, reason) for reason in found]
-                faults += _chained(number, record, before, hashes)
-                before = record
-        if faulty := _cut_off(head, hashes):
-            faults.append(faulty)
-        newest = f"{numbers[-1]}:{hashes[numbers[-1]]}" if numbers else ""
-        return Verified(len(numbers), sealed, newest, tuple(sorted(set(faults))))
+            yield from zip(chunk, self._objects.get_all(numbered(_PREFIX, number) for number in chunk), strict=True)
 
-    def _faults(self, number: int, content: bytes, record: Record | None) -> list[str]:
-        """Return what is wrong with a record by itself."""
+    def _fault(self, number: int, content: bytes, record: Record | None) -> str:
+        """Return what is wrong with a record by itself; nothing where nothing is."""
         if record is None or _encoded(record) != content:
-            return ["it was changed: it is not as it is written"]
+            return "it was changed: it is not as it is written"
         if record.number != number:
-            return [f"it was put here from elsewhere: it says that it is record {record.number}"]
-        return [] if self._secret is None else _unsealed(record, self._secret)
+            return f"it was put here from elsewhere: it says that it is record {record.number}"
+        return "" if self._secret is None else _unsealed(record, self._secret)
 
     def _newest_first(self, numbers: list[int]) -> Iterator[Record]:
         for end in range(len(numbers), 0, -_CHUNK):
@@ -292,27 +299,8 @@ def differences(was: object, now: object, path: str = "") -> dict[str, list[Any]
     return {} if was == now else {path: [was, now]}
 
 
-def _chained(number: int, record: Record | None, before: Record | None, hashes: dict[int, str]) -> list[Fault]:
-    """Return what the place of a record in the chain shows: a gap before it, or another record before it."""
-    place = list(hashes)[-2:-1]
-    last = place[0] if place else 0
-    if number > last + 1:
-        words = "it is missing" if number == last + 2 else f"it is missing, and all up to record {number - 1}"
-        return [Fault(last + 1, f"{words}: removed")]
-    if record is None or record.number != number:
-        return []
-    if record.before != hashes.get(last, ""):
-        # The record before is at fault, unless it is another one altogether, which is said of it already.
-        if last and (before is None or before.number == last):
-            return [Fault(last, f"it was changed: record {number} has another hash of it")]
-        return [Fault(number, "it does not follow the record before it")]
-    return []
-
-
-def _cut_off(head: str, hashes: dict[int, str]) -> Fault | None:
+def _cut_off(head: str, hashes: dict[int, str]) -> dict[int, str]:
     """Return the fault of a log whose head was once another one and is no longer part of it."""
-    if not head:
-        return None
     number, colon, digest = head.partition(":")
     if not (colon and number.isdigit()):
         raise RegistryError(
@@ -320,21 +308,21 @@ def _cut_off(head: str, hashes: dict[int, str]) -> Fault | None:
         )
     found = hashes.get(int(number))
     if found == digest:
-        return None
+        return {}
     word = "was removed" if found is None else "was changed, or written anew with all records behind it"
-    return Fault(int(number), f"it {word}: the head that was kept names it")
+    return {int(number): f"it {word}: the head that was kept names it"}
 
 
-def _unsealed(record: Record, ring: KeyRing) -> list[str]:
-    """Return what is wrong with the seal of a record."""
+def _unsealed(record: Record, ring: KeyRing) -> str:
+    """Return what is wrong with the seal of a record; nothing where nothing is."""
     if not record.seal:
-        return ["it bears no seal: it was written, or changed, without the secret key"]
+        return "it bears no seal: it was written, or changed, without the secret key"
     secret = _secret_of(ring, record.key)
     if secret is None:
-        return [f"its seal is of the secret key {record.key}, which is not in the key file: put its line back"]
+        return f"its seal is of the secret key {record.key}, which is not in the key file: put its line back"
     if not hmac.compare_digest(_seal(record, secret), record.seal):
-        return ["it was changed: its seal does not fit"]
-    return []
+        return "it was changed: its seal does not fit"
+    return ""
 
 
 def _secret_of(ring: KeyRing, fingerprint: str) -> bytes | None:
@@ -356,7 +344,7 @@ def _encoded(record: Record) -> bytes:
 def _decoded(content: bytes) -> Record | None:
     try:
         return msgspec.json.decode(content, type=Record)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

@@ -329,7 +329,7 @@ class Registry(Bundles):
     def _decoded(self, number: int, content: bytes) -> HistoryEntry:
         try:
             return msgspec.json.decode(content, type=HistoryEntry)
-        except msgspec.MsgspecError as fault:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as fault:
             raise RegistryError(
                 f"registry {self.location}: {numbered(_CHAMPIONS, number)} is not an entry of the history ({fault}); if"
                 " a newer slidr wrote it, upgrade this one"
