@@ -6,9 +6,10 @@ One process serves on one core; the load, and Redis where there is one, have the
 and is scored by a network of the default size over the default 76 features; its decision is journalled on disk before
 it is answered. The closed loop has 64 connections with one click a request and 8 with 64; the open loop has 128, sends
 half of what the closed loop had, evenly and for at least 200,000 requests, and then half of what the budget asks for;
-latency counts from the time at which a request was due. The peer is FastAPI with Feast and onnxruntime on the same core over the same Redis: it reads fifteen
-features of three entities and scores them with the same graph, and neither counts nor journals anything. `ratio_peer_…`
-compares slidr over Redis with it: the closed loop, and p99.9 at half of the rate that the peer has in a closed loop.
+latency counts from the time at which a request was due. The peer is FastAPI with Feast and onnxruntime on the same core
+over the same Redis: it reads fifteen features of three entities and scores them with the same graph, and neither counts
+nor journals anything. `ratio_peer_…` compares slidr over Redis with it: the closed loop, and p99.9 at half of the rate
+that the peer has in a closed loop.
 
 The idle gaps say what a request waits on this machine for nothing: one in a thousand waits `p999_ms` on a core where
 nothing is done. `% held up` is how long the service could have run and was not let, `sender late` what is the sender's
