@@ -58,6 +58,7 @@ COMMANDS = {
     "keys": Entry("keys", "Say who may ask the service."),
     "lists": Entry("lists", "Show the lists of the list rules, and what they find in a log."),
     "serve": Entry("serving", "Decide clicks over HTTP."),
+    "monitor": Entry("monitor", "Watch what services decide; alarm, and roll back where that is allowed."),
     "load": Entry("load", "Send a log to a service and measure its answers."),
     "rotate-key": Entry("serving", "Let a new secret key follow the one in use."),
     "skew": Entry("skew", "Compare the rows that served with those of backfill."),
