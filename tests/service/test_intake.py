@@ -109,6 +109,15 @@ def test_a_body_made_to_take_long_does_not(body: bytes) -> None:
         DOOR.admit(body)
 
 
+def test_an_item_that_would_take_long_to_pass_over_spoils_its_request() -> None:
+    """One with more brackets than any click has is not passed over: to look at each holds all other requests up."""
+    nested = (b"[" * 20_000 + b"]" * 20_000, b"{},[]" * 20_000)
+    for item in nested:
+        with pytest.raises(RefusedError) as caught:
+            DOOR.admit(b'[{"a":[' + item + b"]}," + ONE + b"]")
+        assert caught.value.problem.status == 400
+
+
 PIECES = st.sampled_from(
     [*BAD, ONE, b"[", b"]", b"{", b"}", b",", b":", b'"', b"\\", b"\n", b" ", b"1", b"null", b"\xff"]
 )

@@ -28,7 +28,8 @@ _MISSING = re.compile(r"Object missing required field `(.+?)`")
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 # A text, which may lack its end, or a mark that structures. Nothing is read twice, so that no body takes long.
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[][{},]', re.DOTALL)
-_MOST_TOKENS = 500_000
+_MOST_TOKENS, _MOST_OF_ONE = 500_000, 32_768
+"""Tokens that an array, and one item of it, may have to be cut at its commas; no click has as many."""
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
@@ -252,8 +253,8 @@ def _split(body: bytes, most: int) -> list[bytes] | None:
     Parsers refuse a whole text for one number out of range, one half of a surrogate pair or one item nested too deep,
     and anyone who can have such a thing written into a click could have its neighbours refused.
     """
-    depth, start, parts = 0, 0, []
-    for token in islice(_TOKEN.finditer(body), _MOST_TOKENS):
+    depth, start, first, parts = 0, 0, 0, []
+    for number, token in enumerate(islice(_TOKEN.finditer(body), _MOST_TOKENS)):
         mark = body[token.start() : token.start() + 1]
         if mark in b"[{":
             depth += 1
@@ -262,11 +263,13 @@ def _split(body: bytes, most: int) -> list[bytes] | None:
             depth -= 1
         if depth == 0 or (depth == 1 and mark == b","):
             parts.append(body[start : token.start()])
-            start = token.end()
+            start, first = token.end(), number
         if depth == 0:
             return parts if not body[start:].strip() else None
         if len(parts) > most:
             return parts
+        if number - first > _MOST_OF_ONE:
+            return None
     return None
 
 
