@@ -82,16 +82,16 @@ def promote(settings: Settings, bundle: str, *, why: str, cold: bool, again: boo
 @settings_option
 @click.option("--to", metavar="BUNDLE", help="A bundle that was champion before, instead of the newest stable one.")
 @click.option("--why", required=True, help="The reason, for the history.")
-@click.option("--cold", is_flag=True, help="Let it decide even where its features' state is too young to be measured.")
 @printed
-def rollback(settings: Settings, to: str | None, *, why: str, cold: bool) -> Outcome:
+def rollback(settings: Settings, to: str | None, why: str) -> Outcome:
     """Let the newest stable bundle decide instead of the champion; services follow by themselves, within seconds.
 
     The champion is marked as rolled back: no rollback ever goes to it, and it is promoted again only with --again. What
-    it has decided stands until `slidr replay` decides it anew.
+    it has decided stands until `slidr replay` decides it anew. Services keep the state of the newest stable bundle
+    warm; where that of another one is cold, its clicks are unmeasurable until it is not.
     """
     registry = open_registry(settings)
-    entry = registry.rollback(at=SystemClock().now(), who=account(), why=why, to=to, cold=cold)
+    entry = registry.rollback(at=SystemClock().now(), who=account(), why=why, to=to)
     text = f"champion {entry.number}: {entry.bundle}, instead of {entry.instead}"
     return Outcome(text, msgspec.to_builtins(entry))
 

@@ -120,12 +120,12 @@ class Registry(Bundles):
 
         return self._append(promotion)
 
-    def rollback(
-        self, *, at: int, who: str, why: str, to: str | None = None, of: str | None = None, cold: bool = False
-    ) -> HistoryEntry:
+    def rollback(self, *, at: int, who: str, why: str, to: str | None = None, of: str | None = None) -> HistoryEntry:
         """Let the newest stable bundle decide instead of the champion, and return the history's entry.
 
-        Who rolls back while somebody else does gets that one's entry: nothing is rolled back twice.
+        Who rolls back while somebody else does gets that one's entry: nothing is rolled back twice. Services take it
+        over even where its state is cold: clicks that cannot be measured are settled by replay, while what a bad bundle
+        goes on deciding costs more.
 
         Args:
             at: the time, microseconds UTC.
@@ -133,7 +133,6 @@ class Registry(Bundles):
             why: the reason.
             to: a bundle that was champion before, instead of the newest stable one.
             of: the bundle that is found bad; the champion where None.
-            cold: see `promote`.
 
         Raises:
             RegistryError: nothing was promoted, `of` is not champion, there is no stable bundle, `to` was never
@@ -145,7 +144,7 @@ class Registry(Bundles):
         if champion is None:
             raise RegistryError(f"registry {self.location} has no champion, so that nothing can be rolled back")
         entry = HistoryEntry(
-            number=0, kind="rollback", bundle=to or "", at=at, who=who, why=why, cold=cold,
+            number=0, kind="rollback", bundle=to or "", at=at, who=who, why=why, cold=True,
             instead=of or champion.bundle,
         )  # fmt: skip
         return self._append(lambda history: rollback_of(history, entry, self._stable_after))
