@@ -248,10 +248,10 @@ class _Work:
     def _begin(self, run: Run, inputs: str) -> None:
         """Forget what earlier runs made of other clicks or purchases."""
         path = Path(self.settings.storage.networks) / _INPUTS
-        if not path.exists() or path.read_text("ascii") != inputs:
+        if path.exists() and path.read_text("ascii") != inputs:
             for stage in STAGES[:2]:
                 withdraw(run, stage)
-            replace_file(path, inputs.encode())
+        replace_file(path, inputs.encode())
 
     def _prepare(self, run: Run) -> None:
         """Label and backfill; what keeps labels from being made does not keep slow features from being built."""

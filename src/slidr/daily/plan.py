@@ -39,7 +39,7 @@ class Split:
 class Run:
     """One run of the flow: its settings, its lake, and which part of the log is for what.
 
-    `kept` is the bundle whose network is kept and given new thresholds; empty where a network is trained.
+    `kept` is a hash of the network that is kept and given new thresholds; empty where one is trained.
     """
 
     settings: Settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import date
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def plan_recalibration(settings: Settings, clock: Clock, progress: Progress, *, 
             " --recalibrate"
         )
     split = Split((trained[0], trained[1]), (end - 2 * DAY, end - DAY), (end - DAY, end))
-    return Run(settings, lake, split, min(clock.now(), end + window), final, progress, champion.id)
+    kept = hashlib.sha256(champion.graph).hexdigest()[:16]
+    return Run(settings, lake, split, min(clock.now(), end + window), final, progress, kept)
 
 
 def keep_network(run: Run) -> None:
