@@ -35,7 +35,7 @@ def entry(sequence: int, click_id: str | None = None, score: float | None = 0.25
         enforced=1,
         click_key=-sequence - 1,
         logged_in=-1,
-        keys=np.array([sequence, 2**64 - 1], np.uint64).tobytes(),
+        keys=np.array([sequence % 2**64, 2**64 - 1], np.uint64).tobytes(),
         row=np.array([0.1, sequence], np.float32).tobytes(),
         campaign="c",
         cost=2**63 - 1,
@@ -204,9 +204,9 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
         Journal(tmp_path / "other")
     Journal(tmp_path / "newer").close()
     newer = sqlite3.connect(tmp_path / "newer")
-    newer.execute("PRAGMA user_version=3")
+    newer.execute("PRAGMA user_version=4")
     newer.close()
-    with pytest.raises(JournalError, match="has schema 3; this slidr reads up to 2"):
+    with pytest.raises(JournalError, match="has schema 4; this slidr reads up to 3"):
         Journal(tmp_path / "newer")
     with pytest.raises(JournalError, match="cannot be opened"):
         Journal(tmp_path / "missing", write=False)
@@ -302,7 +302,7 @@ def test_a_journal_of_the_first_schema_is_brought_up(tmp_path: Path) -> None:
         )
     old.commit()
     old.close()
-    with pytest.raises(JournalError, match="has schema 1; start the service on it once, which brings it to 2"):
+    with pytest.raises(JournalError, match="has schema 1; start the service on it once, which brings it to 3"):
         Journal(path, write=False)
     contexts = {name: Context(name, (("user",), ("ip",)), ("f", "g")) for name in ("b0", "b1")}
     for _ in range(2):

@@ -22,8 +22,10 @@ from typing import Any, Literal, NamedTuple, Self
 from slidr.errors import JournalError
 from slidr.journal.file import APPLICATION, SCHEMA, lock, open_file, prepare, reported
 from slidr.journal.records import Context, Entry, Purchase, Shadow, codes, decode_context, words
+from slidr.journal.shortening import Shipped, shorten, shortened, tell_shipped, told_shipped
 
-__all__ = ["APPLICATION", "CHUNK", "SCHEMA", "Context", "Entry", "Journal", "Purchase", "Shadow"]
+__all__ = ["APPLICATION", "CHUNK", "SCHEMA", "Context", "Entry", "Journal", "Purchase", "Shadow", "Shipped"]
+__all__ += ["tell_shipped", "told_shipped"]
 
 CHUNK = 10_000
 """Entries that a read holds in memory at once."""
@@ -74,6 +76,7 @@ class Journal:
         try:
             with reported(path):
                 self.id = prepare(self._connection, path, write=write)
+            self._newest = self.last_sequence
         except JournalError:
             self.close()
             raise
@@ -84,16 +87,23 @@ class Journal:
         Raises:
             JournalError: they cannot be written, for a reason that the message names.
         """
-        if len(entries) == 1 and not shadows:
+        newest = self._newest
+        if len(entries) == 1 and not shadows and entries[0].sequence > newest:
             # A statement of its own is a transaction, and half the calls.
             with reported(self.path):
                 self._connection.execute(_INSERT, _stored(entries[0]))
+            self._newest = entries[0].sequence
         else:
+            sequences = [entry.sequence for entry in entries]
             with self._transaction():
                 self._connection.executemany(_INSERT, [_stored(entry) for entry in entries])
+                if sequences and min(sequences) <= newest:
+                    apart = [(sequence,) for sequence in sequences if sequence <= newest]
+                    self._connection.executemany("INSERT INTO apart (sequence) VALUES (?)", apart)
                 if shadows:
                     stored = [(*shadow[:4], words(shadow.reasons), *shadow[5:]) for shadow in shadows]
                     self._connection.executemany(_INSERT_SHADOW, stored)
+            self._newest = max([newest, *sequences])
         self.waiting += len(entries)
 
     def report(self, purchases: Sequence[Purchase]) -> list[bool]:
@@ -177,6 +187,55 @@ class Journal:
             yield chunk
             after = chunk[-1].sequence
 
+    def in_order(self, after: int, most: int) -> list[Entry]:
+        """Return the first entries that were appended in the order of their sequences, behind `after`.
+
+        With those `apart` they are all; what is appended later to either is behind what was there before.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        which = "sequence > ? AND sequence >= 0 AND sequence NOT IN (SELECT sequence FROM apart)"
+        return self._read(f"{_SELECT} WHERE {which} ORDER BY sequence LIMIT ?", (after, most))
+
+    def apart(self, after: int, most: int) -> list[tuple[int, Entry]]:
+        """Return the first entries, each behind its number, that were appended out of order under a number > `after`.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        with reported(self.path):
+            found = self._connection.execute(
+                f"SELECT number, {', '.join(Entry._fields)} FROM apart JOIN decisions USING (sequence)"  # noqa: S608 our own names
+                " WHERE number > ? ORDER BY number LIMIT ?",
+                (after, most),
+            )
+            return [(number, _loaded(tuple(stored))) for number, *stored in found]
+
+    def shorten(self, shipped: Shipped, *, held: int, before: int, most: int) -> int:
+        """Remove old entries that are in the lake and in a snapshot, in one transaction; returns how many.
+
+        The pages that become free are used again, so the file stops growing. What was removed is remembered: sequences
+        below zero are not given out again.
+
+        Args:
+            shipped: up to where the lake has the entries.
+            held: clicks that a snapshot holds; the last of them stays, since it tells that both belong together.
+            before: entries decided from then on stay, microseconds UTC.
+            most: entries to remove at once.
+
+        Raises:
+            JournalError: the journal cannot be written.
+        """
+        with self._transaction():
+            return shorten(self._connection, shipped, min(held - 2, self._newest - 1), before, most)
+
+    @property
+    def shortened(self) -> Shipped:
+        """Up to where entries were removed."""
+        with reported(self.path):
+            return shortened(self._connection).upto
+
     def unfolded(self, since: int) -> list[Entry]:
         """Return the entries of clicks that were not folded and decided from a time on, oldest first.
 
@@ -221,6 +280,18 @@ class Journal:
                     found[sequence] = Shadow._make((*stored[:4], codes(stored[4]), *stored[5:]))
         return found
 
+    def shadowed(self, first: int, last: int) -> set[int]:
+        """Return the sequences between two, both included, that a challenger was asked for.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        with reported(self.path):
+            found = self._connection.execute(
+                "SELECT sequence FROM shadows WHERE sequence BETWEEN ? AND ?", (first, last)
+            )
+            return {sequence for (sequence,) in found}
+
     @property
     def last_sequence(self) -> int:
         """The greatest sequence, or -1 where no click of an entry was folded."""
@@ -233,7 +304,7 @@ class Journal:
         """The sequence that the next click gets that was not folded; below zero."""
         with reported(self.path):
             first = self._value("SELECT min(sequence) FROM decisions")
-        return -1 if first is None else min(int(first), 0) - 1
+            return min(int(first or 0), shortened(self._connection).lowest, 0) - 1
 
     def checkpoint(self, *, apart: bool = True) -> None:
         """Move the write-ahead log into the database and sync both.

@@ -35,6 +35,7 @@ from slidr.tables import Table
 
 _ROWS = 262_144
 """Rows that `batches` reads at once."""
+_ATTEMPTS = 5  # of a commit, where others come between
 
 
 class Content(NamedTuple):
@@ -59,26 +60,27 @@ class Lake:
         self._root = root.rstrip("/")
         self._storage_options = storage_options
 
-    def write(self, table: Table, data: pa.Table, *, day: date | None = None) -> None:
+    def write(self, table: Table, data: pa.Table, *, day: date | None = None, seen: int | None = None) -> None:
         """Replace one UTC day of a table in one commit; writing the same rows twice leaves the same rows.
 
         Without a day, every day that occurs in the data is replaced, still in one commit. A table without times is
-        replaced whole.
+        replaced whole. `seen` is the Delta version that the caller has looked at: what was written to those days since
+        is not replaced.
 
         Raises:
             TableError: the data do not follow the table, hold a time outside the day, or the lake holds another
-                schema version of the table.
+                schema version of the table; or the days were written to since the version seen.
         """
         rows, days = dated(table, conform(table, data), self._stamp(table))
         if day is not None and table.timed:
             refuse_other_days(table, rows, day)
             days = [day]
         with self._faults(table):
-            delta = self._open(table) if self.exists(table) else None
+            delta = self.open(table, seen) if self.exists(table) else None
             if delta is None or not table.timed:
                 self._commit(table, rows, mode="overwrite")
             elif rows.num_rows:
-                self._commit(table, rows, mode="overwrite", predicate=predicate(days))
+                self._commit(table, rows, delta, mode="overwrite", predicate=predicate(days))
             elif days:
                 delta.delete(predicate(days))
 
@@ -99,7 +101,7 @@ class Lake:
             rows = rows.drop_columns([PARTITION])
             key = identifier(table)
             with self._faults(table):
-                dataset = self._open(table).to_pyarrow_dataset()
+                dataset = self.open(table).to_pyarrow_dataset()
                 names = [name for name in dataset.schema.names if name != PARTITION]
                 touched: Any = ds.field(PARTITION).isin(pa.array(days, pa.date32()))
                 held = dataset.to_table(names, filter=touched)
@@ -136,9 +138,7 @@ class Lake:
                     yield from rows.to_batches()
 
             with self._faults(table):
-                how: dict[str, Any] = (
-                    {"predicate": predicate([day])} if self.exists(table) and self._open(table) else {}
-                )
+                how: dict[str, Any] = {"predicate": predicate([day])} if self.exists(table) and self.open(table) else {}
                 reader = pa.RecordBatchReader.from_batches(part.schema, batches())
                 self._commit(table, reader, mode="overwrite", **how)
 
@@ -178,7 +178,7 @@ class Lake:
         with self._faults(table):
             if transaction is None:
                 if self.exists(table):
-                    self._open(table)
+                    self.open(table)
                 self._commit(table, rows, mode="append")
                 return True
             return self._append_once(table, rows, transaction, after)
@@ -189,19 +189,21 @@ class Lake:
             # An empty table first: of two writers that make it one fails, and could not tell why.
             with suppress(DeltaError):
                 self._commit(table, rows.slice(0, 0), mode="error")
-        delta = self._open(table)
-        held = delta.transaction_version(application) or 0
-        if held >= number or after not in {None, held}:
-            return False
-        named = CommitProperties(app_transactions=[Transaction(application, number)])
-        try:
-            # Delta refuses the commit where another one under this name came between.
-            self._commit(table, rows, delta, mode="append", commit_properties=named)
-        except CommitFailedError:
-            if self.transaction(table, application) == (held or None):
-                raise
-            return False
-        return True
+        for left in reversed(range(_ATTEMPTS)):
+            delta = self.open(table)
+            held = delta.transaction_version(application) or 0
+            if held >= number or after not in {None, held}:
+                return False
+            named = CommitProperties(app_transactions=[Transaction(application, number)])
+            try:
+                self._commit(table, rows, delta, mode="append", commit_properties=named)
+            except CommitFailedError:
+                # Another commit came between: under this name, or one that changed the table.
+                if not left:
+                    raise
+            else:
+                return True
+        return False
 
     def transaction(self, table: Table, application: str) -> int | None:
         """Return the number of an application's last commit to a table; None where it has none, or there is no table.
@@ -212,7 +214,7 @@ class Lake:
         if not self.exists(table):
             return None
         with self._faults(table):
-            return self._open(table).transaction_version(application)
+            return self.open(table).transaction_version(application)
 
     def read(
         self,
@@ -279,7 +281,7 @@ class Lake:
         if not table.timed or not self.exists(table):
             return []
         with self._faults(table):
-            return days_of(self._open(table))
+            return days_of(self.open(table))
 
     def contents(self, table: Table, *, version: int | None = None) -> dict[date, Content]:
         """Return what each UTC day of a table holds, in their order; nothing where the table does not exist.
@@ -289,7 +291,7 @@ class Lake:
         if not self.exists(table):
             return {}
         with self._faults(table):
-            files = pa.table(self._open(table, version).get_add_actions(flatten=True))
+            files = pa.table(self.open(table, version).get_add_actions(flatten=True))
             names = files.select([f"partition.{PARTITION}", "path", "num_records"]).sort_by("path").to_pylist()
         by_day: dict[date, list[tuple[str, int]]] = {}
         for day, path, rows in (row.values() for row in names):
@@ -309,13 +311,18 @@ class Lake:
             TableError: the table does not exist.
         """
         with self._faults(table):
-            return self._open(table).version()
+            return self.open(table).version()
 
     def address(self, table: Table) -> str:
         """Return where the table's Delta files lie."""
         return f"{self._root}/{table.name}"
 
-    def _open(self, table: Table, version: int | None = None) -> DeltaTable:
+    def open(self, table: Table, version: int | None = None) -> DeltaTable:
+        """Return the table as Delta has it, at a version or as it is now.
+
+        Raises:
+            TableError: it does not exist, or is of another schema version.
+        """
         where = self.address(table)
         if not self.exists(table):
             raise TableError(f"the lake has no table {table.name!r} at {where}; write it first")
@@ -331,7 +338,7 @@ class Lake:
     def _stamp(self, table: Table) -> str:
         """Return the schema version to write rows under: the table's own where it exists, for Delta keeps it."""
         with self._faults(table):
-            return str((self.exists(table) and held_version(self._open(table))) or table.version)
+            return str((self.exists(table) and held_version(self.open(table))) or table.version)
 
     def _chosen(
         self,
@@ -341,7 +348,7 @@ class Lake:
         version: int | None,
     ) -> tuple[ds.Dataset, list[str], list[date]]:
         """Return the dataset, the columns wanted, and the days within the bounds where the table has times."""
-        delta = self._open(table, version)
+        delta = self.open(table, version)
         dataset = delta.to_pyarrow_dataset()
         absent = [arrow_field(column) for column in table.columns if column.name not in dataset.schema.names]
         if absent:
