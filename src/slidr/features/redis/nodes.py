@@ -162,7 +162,8 @@ class Nodes:
         for address in dict.fromkeys([*self._nodes, *map(self._address, self._urls)]):
             try:
                 node = self._node(address)
-                if node.information.get("redis_mode") == "cluster":
+                # Valkey has the second name, and since its version 8 not the first.
+                if "cluster" in (node.information.get("redis_mode"), node.information.get("server_mode")):
                     return self._cluster_holders(node)
                 if _said(node.connection, "ROLE")[0] == b"master":
                     return [address] * len(self._slots)
