@@ -13,7 +13,6 @@ import argparse
 import json
 import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ def settings_in(folder: Path, certificate: str) -> Settings:
 
 def learn(folder: Path, arguments: argparse.Namespace, faults: tuple[MissingPurchases, ...]) -> tuple[Run, Result, str]:
     """Run the day on traffic with these faults: as it is, and then with every guardrail overridden."""
-    plan = replace(Plan(clicks=arguments.clicks), faults=faults)
+    plan = Plan(clicks=arguments.clicks, faults=faults)
     write_traffic(plan, np.random.default_rng(arguments.seed), folder / "logs", quiet)
     settings, clock = settings_in(folder, arguments.certificate), ManualClock(_NOW)
     guarded = run_daily(settings, clock, Request("benchmark"), quiet)
