@@ -30,6 +30,7 @@ EXTENSIONS = {
     "slidr.labels.rules": ("human",),
     "slidr.model.networks": ("fit",),
     "slidr.calibration.methods": ("fit",),
+    "slidr.guardrails.checks": ("KIND", "check"),
 }
 
 
