@@ -26,6 +26,7 @@ from slidr.service.opening import Opened, Parts, close_in, fits, open_all, reope
 from slidr.service.queue import Limits, UnavailableError
 from slidr.service.recovery import catch_up
 from slidr.service.state_files import StateFiles
+from slidr.service.turns import short_turns
 from slidr.service.upkeep import Upkeep
 from slidr.service.warming import warm_up
 from slidr.settings import duration
@@ -67,7 +68,8 @@ class Service:
         self._keys_change: int | None = None
         self._changing = asyncio.Lock()
         self._files = StateFiles(parts.snapshot_path, parts.root / parts.settings.storage.seed, parts.ring)
-        self._upkeep = Upkeep(self._files, self.spawn)
+        keep = duration(parts.settings.lake.journal_keep)
+        self._upkeep = Upkeep(self._files, self.spawn, keep, clock)
         self.metrics.watch(
             queue=lambda: self._batcher.waiting if self._batcher else 0,
             entities=lambda: store.live if (store := self._store) else 0,
@@ -220,7 +222,8 @@ class Service:
             SlidrError: they cannot decide here, or the champion's state is cold; what decided goes on.
         """
         async with self._changing:
-            await self._change(parts._replace(rules=self.parts.rules))
+            with short_turns():
+                await self._change(parts._replace(rules=self.parts.rules))
 
     async def relist(self, rules: Sequence[ListRule]) -> tuple[str, ...]:
         """Let list rules find with other lists, from the next batch on; as `swap`.
@@ -239,7 +242,8 @@ class Service:
             before = {rule.name: rule.version for rule in self.parts.rules}
             changed = tuple(f"{rule.name} {rule.version}" for rule in rules if before.get(rule.name) != rule.version)
             if changed:
-                await self._change(self.parts._replace(rules=rules))
+                with short_turns():
+                    await self._change(self.parts._replace(rules=rules))
                 self.metrics.list_changes.inc()
             else:
                 self.parts = self.parts._replace(rules=rules)

@@ -13,6 +13,7 @@ from slidr.errors import SettingsError
 from slidr.rules import prepare_rules
 from slidr.service.lifecycle import Service
 from slidr.service.queue import UnavailableError
+from slidr.service.turns import short_turns
 
 _log = logging.getLogger("slidr.service")
 
@@ -69,7 +70,8 @@ class ListFollower:
             return
         self._tried = found
         try:
-            rules = await loop.run_in_executor(None, prepare_rules, service.parts.settings.rules)
+            with short_turns():
+                rules = await loop.run_in_executor(None, prepare_rules, service.parts.settings.rules)
             if await loop.run_in_executor(None, _stamps, self._files) != found:
                 # Written to meanwhile: what was read may be half of the old file and half of the new.
                 self._tried = None
