@@ -5,7 +5,8 @@
 Each story sends 1,000 clicks a second over 64 connections, lets something go wrong for two seconds in the middle, and
 ends it. `lost` counts acknowledged decisions that the journal does not hold, with their ids and verdicts; `late` those
 that came more than a tenth of a second after the deadline. A disk is full when no file of the process may grow. A slow
-client sends one byte a second on each of 50 connections beside the load. The last line is one JSON object.
+client sends one byte a second on each of 50 connections beside the load. Hostile requests come one after another beside
+it, and so does one of 100,000 clicks, which the limits refuse unless they are raised. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from benchmarks.budgets import show
+from benchmarks.faults.hostile import BAD, many, sent
 from benchmarks.faults.stories import HEADERS, Fault, Story, tell
 from benchmarks.service.serving import LOAD, Running, make_bundle, served, warm_redis
 from benchmarks.service.traffic import Traffic
@@ -42,6 +44,9 @@ from slidr.registry import Registry
 DEADLINE_MS = 250
 SLOW_CLIENTS = 50
 HOUR = 3600
+_LISTS = 20
+_CLICKS = 100_000
+_RAISED: dict[str, float] = {"batch_limit": _CLICKS, "body_limit": 1 << 26, "queue": 2 * _CLICKS}
 
 
 @contextmanager
@@ -142,6 +147,17 @@ def stepped(root: Path, seconds: int) -> Iterator[None]:
         (root / "clock").unlink()
 
 
+@contextmanager
+def relisted(deny: Path) -> Iterator[None]:
+    """The list file is replaced again and again, by one with a wrong line every third time."""
+    for place in range(_LISTS):
+        new = deny.with_suffix(".new")
+        new.write_text(f"user,nobody-{place}\n" if place % 3 else "no entry\n")
+        new.replace(deny)
+        time.sleep(0.2)
+    yield
+
+
 class Bench:
     """The stories told so far."""
 
@@ -149,12 +165,21 @@ class Bench:
         self.traffic = Traffic(50_000)
         self.stories: dict[str, Story] = {}
 
-    def embedded(self, name: str, fault: Callable[[Running, Path], Fault], during: float = 2.0) -> None:
-        """Tell a story of the embedded store."""
+    def embedded(
+        self,
+        name: str,
+        fault: Callable[[Running, Path], Fault],
+        during: float = 2.0,
+        *,
+        rules: dict[str, object] | None = None,
+        service: dict[str, float] | None = None,
+    ) -> None:
+        """Tell a story of the embedded store, with further settings of its section `service`."""
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             root = Path(folder)
             make_bundle(root / "bundles")
-            running = stack.enter_context(served(root, {"service": {"deadline_ms": DEADLINE_MS}}))
+            settings = {"service": {"deadline_ms": DEADLINE_MS, **(service or {})}, "rules": rules or {}}
+            running = stack.enter_context(served(root, settings))
             self._tell(name, running, root, fault(running, root), during)
 
     def redis(self, name: str, fault: Callable[[Server, Path], Fault]) -> None:
@@ -169,6 +194,17 @@ class Bench:
                     self._tell(name, running, root, fault(redis, root / "journal.sqlite"), 2.0)
             finally:
                 redis.kill()
+
+    def lists(self) -> None:
+        """Tell the story of a list file."""
+        with tempfile.TemporaryDirectory() as folder:
+            deny = Path(folder) / "deny.csv"
+            deny.write_text("user,nobody\n")
+            fault = partial(relisted, deny)
+            name = f"list replaced {_LISTS} times"
+            self.embedded(
+                name, lambda _running, _root: fault, 0.5, rules={"deny": [str(deny)]}, service={"follow_seconds": 0.05}
+            )
 
     def swaps(self, times: int) -> int:
         """Tell the story of the bundles, and return how many were seen to decide one after the other."""
@@ -236,8 +272,24 @@ def main() -> None:
     bench.embedded("50 slow clients", lambda running, _root: partial(crawling, running), 12.0)
     bench.embedded("clock an hour ahead", lambda _running, root: partial(stepped, root, HOUR))
     bench.embedded("clock an hour behind", lambda _running, root: partial(stepped, root, -HOUR))
+    bench.embedded("hostile requests", lambda running, _root: partial(sent, running, BAD))
+    large = {f"{_CLICKS:,} clicks": (many(_CLICKS), 413)}
+    bench.embedded("100,000 clicks at once, refused", lambda running, _root: partial(sent, running, large))
+    large = {"10,000 clicks": (many(10_000), 200)}
+    roomy: dict[str, float] = {"queue": 20_000}
+    bench.embedded("10,000 clicks at once", lambda running, _root: partial(sent, running, large), 0.1, service=roomy)
+    large = {f"{_CLICKS:,} clicks": (many(_CLICKS), 200)}
+    bench.embedded(
+        "100,000 clicks at once, limits raised",
+        lambda running, _root: partial(sent, running, large),
+        0.1,
+        service=_RAISED,
+    )
+    bench.lists()
     swaps = bench.swaps(chosen.swaps)
     bench.redis("Redis paused", lambda redis, _journal: partial(paused, redis))
+    bench.redis("clock an hour ahead, Redis", lambda _redis, journal: partial(stepped, journal.parent, HOUR))
+    bench.redis("clock an hour behind, Redis", lambda _redis, journal: partial(stepped, journal.parent, -HOUR))
     bench.redis("Redis killed, back empty", lambda redis, journal: partial(restarted, redis, journal))
     bench.redis("Redis flushed", lambda redis, journal: partial(flushed, redis, journal))
     killed = kill(chosen.kills)
