@@ -17,6 +17,7 @@ from slidr.cli import COMMANDS, slidr
 from slidr.features.catalogue import default_catalogue
 from slidr.features.layout import STRIDE, compile_catalogue
 from slidr.features.listing import HEADER_BYTES, listed
+from slidr.monitor.exposition import FAMILIES
 from slidr.service.metrics import Metrics
 from slidr.settings import FeaturesSettings, Settings
 from slidr.settings.document import meaning_of
@@ -149,13 +150,19 @@ def features() -> str:
 
 
 def metrics() -> str:
-    """Every metric that the service gives Prometheus."""
+    """Every metric that the service and the monitor give Prometheus."""
     rows = [(f"`{one.name}`", one.kind, one.meaning) for one in Metrics().families]
+    watched = [(f"`{one.name}`", one.kind, one.meaning) for one in FAMILIES]
     return _page(
         "Metrics of the service",
         "`GET /metrics`, in the text format of Prometheus.",
         "",
         _table(rows, "name", "type", "meaning"),
+        "## Metrics of the monitor",
+        "",
+        "`slidr monitor` writes them to a file beside its state, for node_exporter's textfile collector.",
+        "",
+        _table(watched, "name", "type", "meaning"),
     )
 
 

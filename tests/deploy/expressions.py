@@ -15,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.service.making import click, make_bundle, make_parts
 from tests.service.running import ask, started
 
+from slidr.monitor.exposition import text_of
+
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy" / "alerts.yml"
 DASHBOARD = ROOT / "deploy" / "grafana.json"
@@ -62,7 +64,7 @@ def balanced(expression: str) -> bool:
 
 
 def exposed() -> dict[str, set[str]]:
-    """Return the samples' names of a service that has decided a batch, each with its labels."""
+    """Return the samples' names of a service that has decided a batch and of a monitor, each with its labels."""
 
     async def work(folder: Path) -> str:
         async with started(make_parts(folder, make_bundle(folder / "bundles"))) as service:
@@ -74,6 +76,7 @@ def exposed() -> dict[str, set[str]]:
 
     with tempfile.TemporaryDirectory() as folder:
         text = asyncio.run(work(Path(folder)))
+    text += text_of({"slidr_monitor_alarm": [({"alarm": "ivr", "slice": "all", "key": "ivr all bundle"}, 1.0)]})
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         found.setdefault(f"{family.name}_total" if family.type == "counter" else family.name, set())

@@ -67,6 +67,8 @@ FIRING: dict[str, dict[str, str]] = {
     "SlidrListRefused": {f"slidr_list_refused{ONE}": "1x3000"},
     "SlidrSlowTableOld": {f"slidr_slow_age_seconds{ONE}": "140000x3000"},
     "SlidrStateEvicted": {f"slidr_evicted_entities{ONE}": "0+1x3000"},
+    "SlidrMonitorAlarm": {'slidr_monitor_alarm{job="slidr",instance="a",alarm="fpr",slice="all",key="k"}': "1x3000"},
+    "SlidrMonitorStalled": {f"slidr_monitor_looked_seconds{ONE}": "0x3000"},
 }
 """Alert -> series, a value a minute, that make it fire after three hours, or 26 where it looks at the day before."""
 DAY_BEFORE = {"SlidrInvalidShare", "SlidrMemoryGrows"}
@@ -97,6 +99,7 @@ HEALTHY: dict[str, str] = {
     f"slidr_list_age_seconds{ONE}": "60+60x3000",
     f"slidr_list_refused{ONE}": "0x3000",
     'slidr_list_stale{job="slidr",instance="a",list="crawlers"}': "0x3000",
+    f"slidr_monitor_looked_seconds{ONE}": "0+60x3000",
 }
 
 

@@ -316,8 +316,8 @@ def _mixed(rows: Sequence[Row], shares: dict[str, float], counts: Counted) -> Fl
 
 
 def _rising(steps: Steps) -> Steps:
-    """Return the steps with a sharp share above the usual one; nothing can be more than all."""
-    return _chosen(steps, steps.sharp > steps.usual)
+    """Return the steps with no sharp share below the usual one: nothing is more than all, and tells nothing there."""
+    return steps._replace(sharp=np.maximum(steps.sharp, steps.usual))
 
 
 def _chosen(steps: Steps, which: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Steps:

@@ -153,10 +153,12 @@ class Intake:
         if mask:
             chosen = (users != 0) | (own & mask == 0)
             young, own, users = young[chosen], own[chosen], users[chosen]
+        order = np.argsort(own)  # as the state's file has them, which is sooner written so
         columns = (own, users, clicks.times[young], clicks.groups[young], clicks.verdicts[young])
+        names = clicks.names
         return [
-            Kept(click, user, time, clicks.names[group][0], clicks.names[group][1], verdict)
-            for click, user, time, group, verdict in zip(*(one.tolist() for one in columns), strict=True)
+            (click, user, time, *names[group], verdict)
+            for click, user, time, group, verdict in zip(*(one[order].tolist() for one in columns), strict=True)
         ]
 
     def _purchases(self, reader: Reader, cursor: Cursor, now: int) -> None:

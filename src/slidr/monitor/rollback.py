@@ -1,7 +1,8 @@
 """Rollback: whether a deviation is reason enough to let the last stable bundle decide again, and only then.
 
 People found invalid are reason enough at any time. A changed share of invalid clicks is, only while the champion is
-young: of one that was stable, it tells of another traffic, such as an attack, which another bundle would meet too.
+young: of one that was stable, it tells of another traffic, such as an attack, which another bundle would meet too. The
+target of a rollback was stable, and is not rolled back in its turn.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def blamed(deviations: Sequence[Deviation], champion: HistoryEntry, now: int, ru
         now: microseconds UTC.
         rules: see `Rules`.
     """
-    young = now - champion.at < rules.stable_after
+    young = champion.kind != "rollback" and now - champion.at < rules.stable_after
     kinds = _PEOPLE | _YOUNG if young else _PEOPLE
     found = [one for one in deviations if one.sharp and one.slice == "all" and one.metric in kinds]
     return max(found, key=lambda one: one.excursion.sum, default=None)

@@ -41,7 +41,6 @@ _TABLES = (
     """CREATE TABLE clicks (click INTEGER PRIMARY KEY, user INTEGER NOT NULL, time INTEGER NOT NULL,
     slice TEXT NOT NULL, bundle TEXT NOT NULL, verdict INTEGER NOT NULL, bought INTEGER NOT NULL DEFAULT 0)""",
     "CREATE INDEX clicks_by_user ON clicks (user, time)",
-    "CREATE INDEX clicks_by_time ON clicks (time)",
     """CREATE TABLE purchases (purchase INTEGER PRIMARY KEY, time INTEGER NOT NULL, user INTEGER, click INTEGER,
     arrived INTEGER NOT NULL, open INTEGER NOT NULL DEFAULT 1)""",
     "CREATE INDEX purchases_open ON purchases (open, arrived)",
@@ -60,15 +59,8 @@ class Row(NamedTuple):
     numbers: tuple[int, ...]
 
 
-class Kept(NamedTuple):
-    """A click that is kept until purchases can no longer be attributed to it."""
-
-    click: int
-    user: int
-    time: int
-    slice: str
-    bundle: str
-    verdict: int
+Kept = tuple[int, int, int, str, str, int]
+"""A click that is kept for its purchases: its hash, its account, its time, slice, bundle, place in `Verdict`."""
 
 
 class Reported(NamedTuple):
@@ -184,6 +176,10 @@ class State:
             counts.causes,
         )
 
+    def add_bought(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Add (minute, slice, bundle, *`BOUGHT`) of purchasing clicks to their minutes and hours."""
+        self._add(BOUGHT, rows)
+
     def _add(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         marks = ", ".join("?" * (3 + len(names)))
         sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in names)
@@ -232,7 +228,7 @@ class State:
             kind = _VERDICTS[verdict]
             marked, listed = kind is Verdict.INVALID_SOPHISTICATED, kind is Verdict.INVALID_GENERAL
             rows.append((min(arrived, now) // MINUTE, slice_, bundle, 1, int(marked), int(listed)))
-        self._add(BOUGHT, rows)
+        self.add_bought(rows)
         return len(rows)
 
     def _clicked(self, whose: tuple[int | None, int | None], time: int, window: int) -> Any:

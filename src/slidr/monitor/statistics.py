@@ -22,7 +22,8 @@ Float64s = NDArray[np.float64]
 _TINY = 1e-6
 _BLOCKS = (1, 10)
 _CHI_SQUARE_MEDIAN = 0.4549
-_LEAST_BLOCKS = 30
+_LEAST_BLOCKS, _LEAST_HOURS = 30, 12
+"""Fewer tell nothing: one hour in which something began would pass for what is usual."""
 _LEAST_SUCCESSES = 1.0
 _FEWEST_BLOCKS = 3
 """Of an hour, that tell how they vary."""
@@ -132,7 +133,7 @@ def spread(starts: Float64s, clicks: Float64s, hits: Float64s, missing: float) -
         enough = (
             (blocks >= _FEWEST_BLOCKS) & (np.minimum(share, 1 - share) * n >= _LEAST_SUCCESSES) & np.isfinite(squares)
         )
-        if np.count_nonzero(enough) >= _LEAST_BLOCKS:
+        if np.count_nonzero(enough) >= _LEAST_BLOCKS and len(np.unique(hour[enough])) >= _LEAST_HOURS:
             found.append(float(np.median(squares[enough])) / _CHI_SQUARE_MEDIAN)
     return min(max(1.0, *found), _MOST_SPREAD) if found else missing
 
