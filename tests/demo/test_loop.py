@@ -14,8 +14,8 @@ from slidr.errors import LabelError, SettingsError, SlidrError, SourceError
 from slidr.settings import read_settings
 from slidr.sources import weblog
 
-STAGES = ["simulate", "ingest", "label", "backfill", "train", "calibrate", "judge", "report", "publish", "serve",
-          "compare"]  # fmt: skip
+STAGES = ["simulate", "ingest", "label", "backfill", "guard data", "train", "calibrate", "judge", "guard model",
+          "publish", "serve", "compare"]  # fmt: skip
 SMALL = {"widths": [16]}
 """A small network, which learns a small log as well and much sooner."""
 

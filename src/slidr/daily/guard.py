@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,13 +124,17 @@ def _golden(run: Run, champion: Bundle | None, scorer: Scorer) -> GoldenSeen | N
 
 
 def _latency(scorer: Scorer, rows: Float32s) -> float:
-    """Return the milliseconds within which nine in ten clicks are scored one by one."""
+    """Return the milliseconds within which nine in ten clicks are scored one by one, rounded up to a power of two.
+
+    So coarse, and 1 at least, it is the same in every run of a day, and so is the bundle's identity.
+    """
     taken = []
     for place in range(min(_TIMED + _WARMING, len(rows))):
         begin = time.perf_counter()
         scorer.score(rows[place : place + 1])
         taken.append(1e3 * (time.perf_counter() - begin))
-    return float(np.quantile(taken[_WARMING:] or taken or [0.0], _SLOW))
+    found = float(np.quantile(taken[_WARMING:] or taken or [0.0], _SLOW))
+    return float(2 ** max(math.ceil(math.log2(max(found, 1.0))), 0))
 
 
 def overridden(findings: Sequence[Finding], names: Sequence[str], given: Override) -> tuple[Finding, ...]:

@@ -10,19 +10,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slidr.clock import Clock
-from slidr.daily.calibration import calibrate_thresholds
-from slidr.daily.judge import judge, publish, write_report
-from slidr.daily.plan import Run, plan_run
-from slidr.daily.stages import backfill_features, label_clicks, train_networks
+from slidr.daily import flow as daily
+from slidr.daily.flow import run_daily
 from slidr.demo.live import Comparison, Service, compare, requests_of, running_service, send
-from slidr.errors import SettingsError
+from slidr.errors import ServiceError, SettingsError
 from slidr.evaluation.results import Evaluation
-from slidr.ingest import ingest
-from slidr.lake.delta import Lake
+from slidr.guardrails import guardrails
 from slidr.load import Replay
 from slidr.settings import Settings, located, parse_settings
 from slidr.settings.document import write_document
@@ -106,15 +102,13 @@ def run_demo(request: Request, clock: Clock, watch: Watcher) -> Shown:
     if request.source == "simulation":
         with _timed("simulate", seconds):
             write_traffic(Plan(clicks=request.size), generator, request.folder / "logs", watch)
-    with _timed("ingest", seconds):
-        log = ingest(settings, Lake(settings.storage.lake), clock, watch.counting("ingest"))
-    run = plan_run(settings, clock, watch)
     before = request.folder / "state-before-judging.npz"
-    evaluation = _learn(run, request, before, seconds)
-    with _timed("report", seconds):
-        report = write_report(run, evaluation)
-    with _timed("publish", seconds):
-        bundle = publish(run, evaluation, clock, who="demo", why="demo")
+    asked = _asked(request, before)
+    result = run_daily(settings, clock, asked, watch, watch.counting)
+    seconds |= result.seconds
+    run, evaluation, report = result.run, result.evaluation, result.report
+    if evaluation is None or report is None:
+        raise ServiceError(f"the demo's day ended {result.status}: it was run in an empty folder, so report this")
     clicks = run.lake.read(CLICKS, start=run.split.judge[0], end=run.split.judge[1])
     bodies = requests_of(clicks, settings.slices.columns)
     watching = watch.counting("serve", len(bodies))
@@ -124,24 +118,22 @@ def run_demo(request: Request, clock: Clock, watch: Watcher) -> Shown:
         sent = send(url, bodies, rate=request.rate, progress=watching)
     with _timed("compare", seconds):
         comparison = compare(settings, before, live.journal, clicks, watch.counting("compare", len(bodies)))
-    return Shown(evaluation, comparison, sent, report, bundle.id, seconds, log.rejections.summary())
+    return Shown(evaluation, comparison, sent, report, result.bundle, seconds, result.rejections)
 
 
-def _learn(run: Run, request: Request, before: Path, seconds: dict[str, float]) -> Evaluation:
-    truth: pa.Table | None = None
-    with _timed("label", seconds):
-        label_clicks(run)
-    with _timed("backfill", seconds):
-        backfill_features(run, state_before_judging=before)
-    with _timed("train", seconds):
-        train_networks(run)
-    with _timed("calibrate", seconds):
-        calibrate_thresholds(run)
-    with _timed("judge", seconds):
-        if request.source == "simulation":
-            truth = pq.read_table(request.folder / "logs" / "truth")
-        title = "simulated traffic" if request.clicks is None else request.clicks.name
-        return judge(run, title=title, truth=truth)
+def _asked(request: Request, before: Path) -> daily.Request:
+    """Return the run of the demo's day: a log to try may be short or odd, so guardrails warn and do not refuse."""
+    truth = None
+    if request.source == "simulation":
+        truth = pq.read_table(request.folder / "logs" / "truth")
+    return daily.Request(
+        "demo",
+        overrides=guardrails(),
+        why="demo",
+        title="simulated traffic" if request.clicks is None else request.clicks.name,
+        truth=truth,
+        state_before_judging=before,
+    )
 
 
 def _prepare(request: Request) -> tuple[Settings, Path]:
