@@ -6,10 +6,14 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from tests.service.making import NOW
 from tests.service.running import ask, started
 
+from slidr.clock import HOUR, ManualClock
 from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
+from slidr.journal import Journal, Shipped, tell_shipped
+from slidr.journal.shortening import marker
 from slidr.service.answers import Answer
 from slidr.service.lifecycle import Parts, Service
 from slidr.service.state_files import StateFiles
@@ -72,3 +76,45 @@ def test_what_a_killed_process_left_is_cleared(parts: Parts) -> None:
     left.write_bytes(b"half")
     assert [answer.sequence for answer in asyncio.run(run())] == [0]
     assert _left(parts) == []
+
+
+def test_shipped_entries_leave_the_journal_while_it_is_idle(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    """What is in the lake and in a snapshot goes, and not before it is told; a file that was changed is only told."""
+
+    async def run() -> None:
+        async with started(parts) as service:
+            await ask(service, *range(20))
+            batcher, clock = service.batcher, ManualClock(NOW + 26 * HOUR)
+            files = StateFiles(parts.snapshot_path, parts.root / parts.settings.storage.seed, parts.ring)
+            upkeep = Upkeep(files, service.spawn, 25 * HOUR, clock)
+            journal = batcher.journal
+            tell_shipped(journal.path, journal.id, Shipped(14, 0))
+            upkeep.tick(batcher)
+            assert len(next(journal.entries())) == 20, "no snapshot holds them yet"
+            await upkeep.write(batcher.live, journal)
+            upkeep.tick(batcher)
+            assert [entry.sequence for entry in next(journal.entries())] == [15, 16, 17, 18, 19]
+            marker(journal.path).write_text("{}")
+            for _ in range(100):
+                upkeep.tick(batcher)
+            assert len(next(journal.entries())) == 5
+            upkeep.close()
+
+    asyncio.run(run())
+    assert "the journal keeps what is shipped" in caplog.text
+
+
+def test_a_service_starts_again_over_a_shortened_journal(parts: Parts) -> None:
+    """The state comes back whole from the snapshot and the entries that are left, and the fold goes on."""
+
+    async def run() -> None:
+        async with started(parts) as service:
+            await ask(service, *range(20))
+        with Journal(parts.journal_path) as journal:
+            removed = journal.shorten(Shipped(99, 99), held=20, before=2**62, most=100)
+            assert removed == 19
+        async with started(parts) as service:
+            assert (await ask(service, 20))[0].sequence == 20
+            assert (await ask(service, 3))[0].sequence == 3
+
+    asyncio.run(run())

@@ -32,6 +32,7 @@ from slidr.tables import CLICKS, DECISIONS
 def decide(settings: Settings, day: datetime) -> Outcome:
     """Decide the clicks of DAY with the champion and write DECISIONS.
 
+    A day that holds decisions of the service, or corrections of any, is refused: `slidr replay` decides it again.
     The clicks before the day are folded first, so that its rows are those of a service that had seen them all.
     """
     bars = Bars()
@@ -41,6 +42,7 @@ def decide(settings: Settings, day: datetime) -> Outcome:
     clicks = lake.read(CLICKS, start=start, end=start + DAY)
     if clicks.num_rows == 0:
         raise TableError(f"{settings.storage.lake} holds no clicks of {chosen}")
+    seen = _refuse_answered(lake, chosen)
     bundle = read_champion(settings.storage.registry, Path(settings.storage.bundles))
     pseudonymiser = read_secrets(Path(settings.storage.key_file)).newest
     features = settings.features
@@ -57,7 +59,34 @@ def decide(settings: Settings, day: datetime) -> Outcome:
         for part in decide_table(decider, clicks, bars.counting("decide", clicks.num_rows))
     )
     bars.close()
-    lake.write(DECISIONS, decided, day=chosen)
+    lake.write(DECISIONS, decided, day=chosen, seen=seen)
     verdicts = dict(Counter(decided["verdict"].to_pylist()).most_common())
     table = tabulate(verdicts.items(), headers=("verdict", "clicks"), intfmt=",")
     return Outcome(f"{table}\n\ndecisions in {settings.storage.lake}, by bundle {bundle.id}", verdicts)
+
+
+def _refuse_answered(lake: Lake, day: date) -> int | None:
+    """Return the version of DECISIONS, none where there is no such table, unless the day holds more than this writes.
+
+    Raises:
+        TableError: the service has decided clicks of the day, or a decision of it was corrected or reviewed.
+    """
+    if not lake.exists(DECISIONS):
+        return None
+    seen = lake.version(DECISIONS)
+    start = int(datetime.combine(day, time(), UTC).timestamp()) * SECOND
+    columns = ["cause", "supersedes", "journal"]
+    held = lake.read(DECISIONS, start=start, end=start + DAY, columns=columns, version=seen)
+    causes = sorted(
+        {
+            row["cause"]
+            for row in held.group_by(columns).aggregate([]).to_pylist()
+            if row["journal"] is not None or row["supersedes"] is not None or not row["cause"].startswith("replay:")
+        }
+    )
+    if causes:
+        raise TableError(
+            f"{lake.address(DECISIONS)} holds decisions of {day} with the causes {', '.join(causes)}, which were"
+            " answered or corrected and stay; use `slidr replay` to decide the day again"
+        )
+    return seen

@@ -12,9 +12,10 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from slidr.clock import HOUR, Clock, SystemClock
 from slidr.errors import SlidrError
 from slidr.features.store import EmbeddedStore
-from slidr.journal import Journal
+from slidr.journal import Journal, told_shipped
 from slidr.service.aside import Aside
 from slidr.service.batching import Batcher
 from slidr.service.live import Live
@@ -26,6 +27,8 @@ _MOVES = 4  # on the other thread, each with less to move than the one before, u
 _RESIDUE = 128  # entries that are moved in some milliseconds, most of which sync the disk
 _LONG_TAIL = 100_000  # clicks behind the snapshot that make a new one worth it, when idle: the next start folds less
 _BUSY = 10  # times as many of them under load
+_REMOVED, _SOME = 200, 50  # shipped entries that leave the journal at once, when idle and under load: 1 ms or less
+_TICKS = 40  # between two looks at what is shipped, where nothing was to be removed
 _GARBAGE = 100_000  # objects made and not freed since the last look, which are looked at even under load
 _NICE = 10  # of the thread that writes: it has time, and the thread that decides, perhaps on the same core, has not
 _log = logging.getLogger("slidr.service")
@@ -37,9 +40,17 @@ class Upkeep:
     Args:
         files: the snapshots.
         spawn: lets work go on beside the requests.
+        keep: age from which shipped entries may leave the journal, microseconds.
+        clock: tells how old they are.
     """
 
-    def __init__(self, files: StateFiles, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    def __init__(
+        self,
+        files: StateFiles,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        keep: int = 25 * HOUR,
+        clock: Clock | None = None,
+    ) -> None:
         self._files = files
         self._spawn = spawn
         self._writer = ThreadPoolExecutor(1, "slidr-write", initializer=_step_back)
@@ -49,6 +60,9 @@ class Upkeep:
         self._copying = asyncio.Lock()
         self._seen_batches = -1
         self._snapshotted = 0
+        self._held = 0
+        self._keep, self._clock = keep, clock or SystemClock()
+        self._pause = 0
 
     def restored(self, live: Live, journal: Journal, folded: int) -> None:
         """Begin with a restored state; many clicks that the snapshot did not hold are worth another one."""
@@ -76,6 +90,7 @@ class Upkeep:
             if tail >= _LONG_TAIL * (1 if idle else _BUSY) and not self._copying.locked():
                 self._spawn(self.write(live, journal))
                 return
+        self._shorten(journal, _REMOVED if idle else _SOME)
         waiting = journal.waiting
         if waiting >= _MANY or (idle and waiting >= _FEW):
             self._writing = True
@@ -92,13 +107,14 @@ class Upkeep:
             store, pseudonymiser = live.store, live.champion.pseudonymiser
             if not isinstance(store, EmbeddedStore):
                 return
-            self._snapshotted = store.sequence
+            held = self._snapshotted = store.sequence
             try:
                 aside = Aside(lambda: self._files.prepare(store, pseudonymiser))
                 # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
                 await self._run(journal.checkpoint)
                 await aside.done()
                 self._files.adopt(aside.process)
+                self._held = held
             except (SlidrError, OSError) as fault:
                 _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
 
@@ -116,6 +132,23 @@ class Upkeep:
         """End the thread once it has done what was asked for."""
         self._writer.shutdown()
         self._toucher.shutdown()
+
+    def _shorten(self, journal: Journal, most: int) -> None:
+        """Let some entries leave the journal that are in the lake and in the last snapshot of this process.
+
+        Over a shared store there is none: the way back after it lost its data leads through all of the journals.
+        """
+        self._pause -= 1
+        if not self._held or self._pause > 0:
+            return
+        removed = 0
+        try:
+            shipped = told_shipped(journal.path, journal.id)
+            removed = journal.shorten(shipped, held=self._held, before=self._clock.now() - self._keep, most=most)
+        except SlidrError as fault:
+            _log.warning("the journal keeps what is shipped: %s", fault)
+        # With what is told wrong, or nothing to do, it looks again some seconds later.
+        self._pause = 0 if removed else _TICKS
 
     async def _checkpoint(self, journal: Journal) -> None:
         """Move the journal's log on the other thread, and let it start over before it gets long.

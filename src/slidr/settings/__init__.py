@@ -27,7 +27,7 @@ from slidr.settings.learning import (
     PurchasesSettings,
     SlicesSettings,
 )
-from slidr.settings.operations import GuardrailsSettings, MonitorSettings, RegistrySettings
+from slidr.settings.operations import GuardrailsSettings, LakeSettings, MonitorSettings, RegistrySettings
 from slidr.settings.section import Section
 from slidr.settings.serving import (
     PACKAGED_CRAWLERS,
@@ -44,6 +44,7 @@ __all__ = [
     "FeaturesSettings",
     "GuardrailsSettings",
     "LabelsSettings",
+    "LakeSettings",
     "ModelSettings",
     "MonitorSettings",
     "PurchasesSettings",
@@ -81,6 +82,7 @@ class Settings(Section, frozen=True):
     store: StoreSettings = StoreSettings()
     registry: RegistrySettings = RegistrySettings()
     monitor: MonitorSettings = MonitorSettings()
+    lake: LakeSettings = LakeSettings()
     storage: StorageSettings = StorageSettings()
 
 
@@ -220,6 +222,7 @@ def _check(settings: Settings, name: str) -> None:
         "guardrails.most_age": (settings.guardrails.most_age,),
         "guardrails.most_silence": (settings.guardrails.most_silence,),
         "registry.stable_after": (settings.registry.stable_after,),
+        "lake.journal_keep": (settings.lake.journal_keep,),
         "monitor.quiet": (settings.monitor.quiet,),
     }
     for key, texts in spans.items():
@@ -228,6 +231,11 @@ def _check(settings: Settings, name: str) -> None:
                 duration(text)
             except SettingsError as fault:
                 raise SettingsError(f"{name}: {key}: {fault}") from None
+    if duration(settings.lake.journal_keep) < 2 * HOUR:
+        raise SettingsError(
+            f"{name}: lake.journal_keep = {settings.lake.journal_keep!r} is below 2h: repeats of a click are answered"
+            " from the journal for an hour; give at least '2h'"
+        )
     if duration(features.slow_age) < DAY:
         raise SettingsError(
             f"{name}: features.slow_age = {features.slow_age!r} is below 24h, the age that a table of slow features"

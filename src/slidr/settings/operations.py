@@ -102,6 +102,21 @@ class GuardrailsSettings(Section, frozen=True):
     ] = 5.0
 
 
+class LakeSettings(Section, frozen=True):
+    """What is kept, and for how long; docs/lake.md tells how decisions get there."""
+
+    keep_months: Annotated[
+        int,
+        Meta(ge=0, le=120, description="calendar months that days stay in the lake's tables; 0: for ever"),
+    ] = 13
+    journal_keep: Annotated[
+        str, Meta(description="age from which a shipped decision may leave the journal; at least 2h, for repeats")
+    ] = "25h"
+    vacuum_hours: Annotated[
+        int, Meta(ge=1, description="hours that files which were replaced stay, for those who still read them")
+    ] = 168
+
+
 class RegistrySettings(Section, frozen=True):
     """The registry of bundles."""
 
