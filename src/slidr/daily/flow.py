@@ -39,8 +39,9 @@ from slidr.guardrails import guard, guardrails
 from slidr.guardrails.seen import Seen
 from slidr.ingest import ingest
 from slidr.lake.delta import Lake
-from slidr.registry import Registry, open_registry
+from slidr.registry import Registry, open_registry, record_changes
 from slidr.report.page import render_findings
+from slidr.rules import prepare_rules
 from slidr.settings import Settings, duration
 from slidr.tables import CLICKS
 
@@ -322,6 +323,10 @@ class _Work:
         record_overrides(self.registry, key, evaluation.guardrails, stands.bundle)
         what = "recalibrated" if run.kept else "daily run"
         why = f"{what} of {_day(run.split.judge[1] - 1)}" + (f": {self.request.why}" if self.request.why else "")
+        rules = prepare_rules(self.settings.rules)
+        record_changes(
+            self.registry.audit, self.settings, rules, subject="daily", at=now, who=self.request.who, why=why
+        )
         self.registry.promote(stands.bundle, at=now, who=self.request.who, why=why, once=True)
         self.progress("publish", 1)
         return stands.bundle

@@ -40,8 +40,9 @@ from slidr.evaluation.judging import (
 from slidr.evaluation.results import Assurance, DrawnCurve, Evaluation, NetworkResult, Span
 from slidr.evaluation.truth import missed, read_truth
 from slidr.model.scorer import Scorer
-from slidr.registry import open_registry
+from slidr.registry import open_registry, record_changes
 from slidr.report.page import render
+from slidr.rules import prepare_rules
 from slidr.settings import Settings
 from slidr.slices import ROOT
 from slidr.tables import CLICKS, FEATURES, LABELS, PURCHASES, SCORES, THRESHOLDS, Threshold, ThresholdSource
@@ -185,7 +186,10 @@ def publish(run: Run, evaluation: Evaluation, clock: Clock, *, who: str, why: st
     Raises as `make_bundle` does.
     """
     bundle = make_bundle(run, evaluation, clock)
-    open_registry(run.settings).promote(bundle.id, at=clock.now(), who=who, why=why)
+    registry, now = open_registry(run.settings), clock.now()
+    rules = prepare_rules(run.settings.rules)
+    record_changes(registry.audit, run.settings, rules, subject="daily", at=now, who=who, why=why)
+    registry.promote(bundle.id, at=now, who=who, why=why)
     run.progress("publish", 1)
     return bundle
 
