@@ -183,7 +183,9 @@ def minutes_to_alarm(folder: Path, log: Log, metric: str, spoil: Callable[[Log, 
     bad = log.minutes >= noon
     for part, bundle in ((~bad, "good"), (bad, "bad")):
         for day in range(DAYS - 9, DAYS):
-            some = Log(*(column[part] for column in spoilt[:4]), spoilt.names)
+            some = Log(
+                spoilt.minutes[part], spoilt.slices[part], spoilt.marked[part], spoilt.bought[part], spoilt.names
+            )
             if ((some.minutes - first) // 1440 == day).any():
                 found = counts_of(some, day, first, bundle)
                 with state.transaction():
