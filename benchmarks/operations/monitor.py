@@ -36,7 +36,7 @@ DAYS, QUIET, PER_DAY = 31, 14, 30_000
 BUDGET = 0.005
 CAUGHT = 0.9
 SEED = 7
-LOOK = 10
+LOOK = 60
 """Minutes between two looks of the quiet weeks; the counts of all minutes are looked at."""
 START = 1_773_360_000_000_000
 

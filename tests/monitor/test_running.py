@@ -53,7 +53,12 @@ def test_entries_out_of_order_are_decisions_too(tmp_path: Path) -> None:
     registry, ids = registry_with(tmp_path, [START - 3 * DAY])
     path = Path(settings.storage.journal)
     first, second, third = Traffic(rate=3).minutes(START, 1, ids[0])
-    lost: dict[str, Any] = {"verdict": "unmeasurable", "score": None, "threshold": None, "reasons": ("store_unavailable",)}
+    lost: dict[str, Any] = {
+        "verdict": "unmeasurable",
+        "score": None,
+        "threshold": None,
+        "reasons": ("store_unavailable",),
+    }
     append(path, [first, second._replace(sequence=-1, **lost)])
     clock = ManualClock(START + HOUR)
     monitor = monitor_of(settings, registry, clock)
