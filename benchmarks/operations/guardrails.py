@@ -61,6 +61,8 @@ def learn(folder: Path, arguments: argparse.Namespace, faults: tuple[MissingPurc
     plan = Plan(clicks=arguments.clicks, faults=faults)
     write_traffic(plan, np.random.default_rng(arguments.seed), folder / "logs", quiet)
     settings, clock = settings_in(folder, arguments.certificate), ManualClock(_NOW)
+    # The same key, so that distinct counts are the same on both sides.
+    Path(settings.storage.key_file).write_text(bytes(16).hex())
     guarded = run_daily(settings, clock, Request("benchmark"), quiet)
     if guarded.status == "refused":
         forced = Request("benchmark", overrides=guardrails(), why="what would have happened")
