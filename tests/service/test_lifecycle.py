@@ -212,11 +212,27 @@ def test_idle_time_is_used_for_checkpoints_and_garbage(parts: Parts, monkeypatch
             await asyncio.gather(*service._tasks)
             assert journal.waiting == 0
             assert journal.path.stat().st_size > size
-            monkeypatch.setattr(upkeep, "_LONGEST_LOG", 0)
-            monkeypatch.setattr(upkeep, "_FEW", 1000)
-            await ask(service, 99)
+
+    asyncio.run(main())
+
+
+def test_a_log_that_never_rests_starts_over(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where clicks come during every move of the log, the few that came during the last one are moved in between."""
+    monkeypatch.setattr(upkeep, "_MANY", 10)
+    monkeypatch.setattr(upkeep, "_LONG_LOG", 1)
+
+    async def main() -> None:
+        async with started(parts) as service:
+            await ask(service, *range(50))
+            journal = service._batcher.journal  # type: ignore[union-attr]
             service._tick()
+            await ask(service, *range(50, 60))
+            await asyncio.gather(*service._tasks)
             assert journal.waiting == 0
+            moved = journal.log_bytes
+            await ask(service, 99)
+            journal.checkpoint(apart=False)
+            assert journal.log_bytes < moved
 
     asyncio.run(main())
 
