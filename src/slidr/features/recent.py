@@ -198,7 +198,8 @@ class RecentClicks:
         sample = self.table[: _FIELDS * _SAMPLE]
         counts = (sample[::_FIELDS] != 0) & (sample[1::_FIELDS] >= self.used[2] - MEMORY)
         live = int(np.count_nonzero(counts)) * slots // (len(sample) // _FIELDS)
-        while slots < 4 * (live + clicks):
+        # A table that was made ahead is twice as long, which has to do.
+        while slots < 3 * (live + clicks):
             slots *= 2
         self._old, self._moved, self._live = self.table, 0, live
         ready, self._next = self._next, None

@@ -22,7 +22,7 @@ from slidr.service.live import Live
 from slidr.service.state_files import StateFiles
 
 _FEW, _MANY = 1_000, 5_000  # journalled entries worth a checkpoint when idle, and under load
-_LONG_LOG, _LONGEST_LOG = 1 << 29, 1 << 30  # bytes of write-ahead log that had better start over, and that has to
+_LONG_LOG, _LONGEST_LOG = 1 << 31, 1 << 32  # bytes of write-ahead log that had better start over, and that has to
 _MOVES = 4  # on the other thread, each with less to move than the one before, until it is little enough
 _RESIDUE = 128  # entries that are moved in some milliseconds, most of which sync the disk
 _LONG_TAIL = 100_000  # clicks behind the snapshot that make a new one worth it, when idle: the next start folds less
@@ -54,7 +54,7 @@ class Upkeep:
         self._files = files
         self._spawn = spawn
         self._writer = ThreadPoolExecutor(1, "slidr-write", initializer=_step_back)
-        self._toucher = ThreadPoolExecutor(1, "slidr-touch", initializer=_step_back)
+        self._toucher = ThreadPoolExecutor(1, "slidr-touch")
         self._touching: Future[None] | None = None
         self._writing = False
         self._copying = asyncio.Lock()
