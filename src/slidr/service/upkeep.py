@@ -30,7 +30,6 @@ _BUSY = 10  # times as many of them under load
 _REMOVED, _SOME = 200, 50  # shipped entries that leave the journal at once, when idle and under load: 1 ms or less
 _TICKS = 40  # between two looks at what is shipped, where nothing was to be removed
 _GARBAGE = 100_000  # objects made and not freed since the last look, which are looked at even under load
-_NICE = 10  # of the thread that writes: it has time, and the thread that decides, perhaps on the same core, has not
 _log = logging.getLogger("slidr.service")
 
 
@@ -79,15 +78,16 @@ class Upkeep:
             store.grow_ahead()
             if self._touching is None or self._touching.done():
                 self._touching = self._toucher.submit(store.touch_ahead)
-        if self._writing:
-            return
         idle, self._seen_batches = batcher.batches == self._seen_batches, batcher.batches
         if not gc.isenabled() and (idle or gc.get_count()[0] > _GARBAGE):
             gc.collect(1)
+        if self._writing or self._copying.locked():
+            # A thread that waits for the forked process may have the interpreter's lock in its hands.
+            return
         live, journal = batcher.live, batcher.journal
         if isinstance(live.store, EmbeddedStore):
             tail = live.store.sequence - self._snapshotted
-            if tail >= _LONG_TAIL * (1 if idle else _BUSY) and not self._copying.locked():
+            if tail >= _LONG_TAIL * (1 if idle else _BUSY):
                 self._spawn(self.write(live, journal))
                 return
         self._shorten(journal, _REMOVED if idle else _SOME)
@@ -110,9 +110,9 @@ class Upkeep:
             held = self._snapshotted = store.sequence
             try:
                 aside = Aside(lambda: self._files.prepare(store, pseudonymiser))
+                await aside.done()
                 # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
                 await self._run(journal.checkpoint)
-                await aside.done()
                 self._files.adopt(aside.process)
                 self._held = held
             except (SlidrError, OSError) as fault:
