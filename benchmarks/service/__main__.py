@@ -81,8 +81,8 @@ class Bench:
         return self.add(f"{name}, open loop at {rate:.0f}/s, {batch} a request", found)
 
 
-def measure_embedded(bench: Bench, root: Path, minutes: float) -> None:
-    """Throughput and latency of the embedded store, and the soak."""
+def measure_embedded(bench: Bench, root: Path) -> None:
+    """Throughput and latency of the embedded store."""
     make_bundle(root / "bundles")
     with served(root, PATIENT) as running:
         single = bench.closed("embedded", running)
@@ -93,22 +93,6 @@ def measure_embedded(bench: Bench, root: Path, minutes: float) -> None:
     bench.figures |= {"embedded_single_rps": round(single.rate), "embedded_batch64_cps": round(many.clicks)}
     bench.figures |= {**figures("embedded", opened), **figures("embedded_batch64", half)}
     bench.figures |= {"embedded_open_rps": round(single.rate / 2), **figures("embedded_asked", asked)}
-    if minutes:
-        soaked_root = root / "soak"
-        make_bundle(soaked_root / "bundles")
-        with served(soaked_root, PATIENT) as running:
-            soaked = soak(running, bench.traffic, single.rate / 2, minutes, OPEN_CONNECTIONS)
-        bench.add(f"embedded, soak at {single.rate / 2:.0f}/s for {minutes:.0f} s", soaked.measured)
-        tenth = max(1, len(soaked.memory) // 10)
-        print("resident MB, ten times:", [round(value) for value in soaked.memory[::tenth]], flush=True)
-        bench.figures |= {
-            "soak_seconds": round(soaked.measured.sent.seconds),
-            "soak_decisions": len(soaked.acknowledged),
-            "soak_rss_growth_mb": soaked.growth,
-            "soak_errors": sum(soaked.measured.tally.statuses.values()) - soaked.measured.tally.statuses[200],
-            "lost": lost(soaked_root / "journal.sqlite", soaked.acknowledged),
-            **figures("soak", soaked.measured),
-        }
 
 
 def measure_redis(bench: Bench, root: Path, feast: Path) -> None:
@@ -146,6 +130,25 @@ def measure_redis(bench: Bench, root: Path, feast: Path) -> None:
     }
 
 
+def measure_soak(bench: Bench, root: Path, seconds: float) -> None:
+    """Half load for long: memory, errors, and the journal beside what was acknowledged."""
+    rate = bench.figures["embedded_open_rps"]
+    make_bundle(root / "bundles")
+    with served(root, PATIENT) as running:
+        soaked = soak(running, bench.traffic, rate, seconds, OPEN_CONNECTIONS)
+    bench.add(f"embedded, soak at {rate:.0f}/s for {seconds:.0f} s", soaked.measured)
+    tenth = max(1, len(soaked.memory) // 10)
+    print("resident MB, ten times:", [round(value) for value in soaked.memory[::tenth]], flush=True)
+    bench.figures |= {
+        "soak_seconds": round(soaked.measured.sent.seconds),
+        "soak_decisions": len(soaked.acknowledged),
+        "soak_rss_growth_mb": soaked.growth,
+        "soak_errors": sum(soaked.measured.tally.statuses.values()) - soaked.measured.tally.statuses[200],
+        "lost": lost(root / "journal.sqlite", soaked.acknowledged),
+        **figures("soak", soaked.measured),
+    }
+
+
 def main() -> None:
     """Measure one after the other, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -159,9 +162,12 @@ def main() -> None:
     bench = Bench(chosen.seconds)
     before = gaps.measure(chosen.seconds / 12)
     with tempfile.TemporaryDirectory() as folder:
-        measure_embedded(bench, Path(folder) / "embedded", chosen.soak)
+        measure_embedded(bench, Path(folder) / "embedded")
     with tempfile.TemporaryDirectory() as folder:
         measure_redis(bench, Path(folder), chosen.feast)
+    if chosen.soak:
+        with tempfile.TemporaryDirectory() as folder:
+            measure_soak(bench, Path(folder), chosen.soak)
     after = gaps.measure(chosen.seconds / 12)
     print(tabulate(bench.rows, headers=HEADERS))
     idle = [
