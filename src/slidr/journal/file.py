@@ -19,7 +19,7 @@ SCHEMA = 3
 """Version of the file's layout; a newer one is refused, an older one is brought up by who writes."""
 APPLICATION = 0x736C6472  # "sldr": tells a journal from any other SQLite file
 _BUSY_MILLISECONDS = 100
-_LOG_BYTES = 1 << 32  # the write-ahead log is cut to this length when it starts over, which takes a while
+_LOG_BYTES = 1 << 31  # the write-ahead log is cut to this length when it starts over, which takes a while
 _TEXT = "TEXT NOT NULL"
 _KINDS = {
     "time": "INTEGER NOT NULL",

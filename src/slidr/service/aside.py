@@ -10,7 +10,6 @@ import asyncio
 import gc
 import os
 import signal
-import sys
 import traceback
 import warnings
 from collections.abc import Callable
@@ -96,10 +95,7 @@ def _work(work: Callable[[], object], telling: int) -> None:
         # The lock of the journal, the port and the clients' connections are the service's alone.
         os.dup2(telling, 3)
         os.closerange(4, _FILES)
-        if sys.platform == "linux":
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        else:
-            os.nice(_NICE)
+        os.nice(_NICE)
         work()
         status = 0
     except BaseException:  # noqa: BLE001 nothing may return into what the other process goes on with

@@ -22,7 +22,7 @@ from slidr.service.live import Live
 from slidr.service.state_files import StateFiles
 
 _FEW, _MANY = 1_000, 5_000  # journalled entries worth a checkpoint when idle, and under load
-_LONG_LOG, _LONGEST_LOG = 1 << 31, 1 << 32  # bytes of write-ahead log that had better start over, and that has to
+_LONG_LOG, _LONGEST_LOG = 1 << 30, 1 << 31  # bytes of write-ahead log that had better start over, and that has to
 _MOVES = 4  # on the other thread, each with less to move than the one before, until it is little enough
 _RESIDUE = 128  # entries that are moved in some milliseconds, most of which sync the disk
 _LONG_TAIL = 100_000  # clicks behind the snapshot that make a new one worth it, when idle: the next start folds less
@@ -30,6 +30,7 @@ _BUSY = 30  # times as many of them under load, where a snapshot costs a tenth o
 _REMOVED, _SOME = 200, 50  # shipped entries that leave the journal at once, when idle and under load: 1 ms or less
 _TICKS = 40  # between two looks at what is shipped, where nothing was to be removed
 _GARBAGE = 100_000  # objects made and not freed since the last look, which are looked at even under load
+_NICE = 10  # of the thread that writes: it has time, and the thread that decides, perhaps on the same core, has not
 _log = logging.getLogger("slidr.service")
 
 
@@ -81,13 +82,12 @@ class Upkeep:
         idle, self._seen_batches = batcher.batches == self._seen_batches, batcher.batches
         if not gc.isenabled() and (idle or gc.get_count()[0] > _GARBAGE):
             gc.collect(1)
-        if self._writing or self._copying.locked():
-            # A thread that waits for the forked process may have the interpreter's lock in its hands.
+        if self._writing:
             return
         live, journal = batcher.live, batcher.journal
         if isinstance(live.store, EmbeddedStore):
             tail = live.store.sequence - self._snapshotted
-            if tail >= _LONG_TAIL * (1 if idle else _BUSY):
+            if tail >= _LONG_TAIL * (1 if idle else _BUSY) and not self._copying.locked():
                 self._spawn(self.write(live, journal))
                 return
         self._shorten(journal, _REMOVED if idle else _SOME)
@@ -176,6 +176,9 @@ def _checkpoint(journal: Journal, *, apart: bool = True) -> None:
 
 
 def _step_back() -> None:
-    """Let this thread run when those that decide do not, where the system has a say in that by thread."""
+    """Let this thread yield to those that decide, where the system has a say in that by thread.
+
+    Not further: a thread that hardly runs may hold the interpreter's lock meanwhile, and leaves the log to grow.
+    """
     if sys.platform == "linux":
-        os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
