@@ -15,6 +15,7 @@
     ├── BundleError        a bundle that does not load exactly
     ├── RegistryError      a registry that cannot be read or written
     ├── JournalError       a journal that cannot be written or read
+    ├── BillingError       a bill, or figures for one, that cannot be made
     ├── ServiceError       a service that cannot start or answer
     ├── BusyError          work that another process is doing already
     └── MissingExtraError  a part of slidr whose dependencies are not installed
@@ -117,6 +118,10 @@ class RegistryError(SlidrError):
 
 class JournalError(SlidrError):
     """A journal cannot be written or read."""
+
+
+class BillingError(SlidrError):
+    """A bill, or figures for one, cannot be made."""
 
 
 class ServiceError(SlidrError):

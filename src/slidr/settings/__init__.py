@@ -27,7 +27,13 @@ from slidr.settings.learning import (
     PurchasesSettings,
     SlicesSettings,
 )
-from slidr.settings.operations import GuardrailsSettings, LakeSettings, MonitorSettings, RegistrySettings
+from slidr.settings.operations import (
+    BillingSettings,
+    GuardrailsSettings,
+    LakeSettings,
+    MonitorSettings,
+    RegistrySettings,
+)
 from slidr.settings.section import Section
 from slidr.settings.serving import (
     PACKAGED_CRAWLERS,
@@ -39,6 +45,7 @@ from slidr.settings.serving import (
 )
 
 __all__ = [
+    "BillingSettings",
     "CalibrationSettings",
     "ClicksSettings",
     "FeaturesSettings",
@@ -82,6 +89,7 @@ class Settings(Section, frozen=True):
     store: StoreSettings = StoreSettings()
     registry: RegistrySettings = RegistrySettings()
     monitor: MonitorSettings = MonitorSettings()
+    billing: BillingSettings = BillingSettings()
     lake: LakeSettings = LakeSettings()
     storage: StorageSettings = StorageSettings()
 

@@ -125,6 +125,14 @@ class RegistrySettings(Section, frozen=True):
     ] = "24h"
 
 
+class BillingSettings(Section, frozen=True):
+    """What is reported for billing; docs/billing.md tells how."""
+
+    material_fpr: Annotated[
+        Share, Meta(description="false-positive rate of a slice from which on the report raises an alarm")
+    ] = 0.05
+
+
 class MonitorSettings(Section, frozen=True):
     """What watches over the decisions; docs/monitor.md tells how its limits work together."""
 

@@ -1,0 +1,146 @@
+"""Commands of billing: what is charged, false positives, closing a month."""
+
+from __future__ import annotations
+
+import csv
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from tabulate import tabulate
+
+from slidr.billing.clicks import billed_clicks
+from slidr.billing.figures import DIMENSIONS, Figures, Key, figures, of_advertiser, totals
+from slidr.billing.periods import Period, begun, period
+from slidr.cli.options import Outcome, printed, settings_option
+from slidr.clock import SECOND, SystemClock
+from slidr.errors import BillingError, nearest
+from slidr.lake.delta import Lake
+from slidr.report.numerals import MISSING, percent
+from slidr.settings import Settings
+
+_MICROS = 1_000_000
+_AMOUNTS = ("gross", "net_of_general", "net_of_all", "billable", "general", "sophisticated", "unmeasurable")
+_PARTS = ("undecided", "unenforced")
+_PROVISIONAL = "provisional: a correction or a late decision may still change these figures"
+
+
+@click.group(short_help="Report what clicks are charged; close a month.")
+def billing() -> None:
+    """Report what clicks are charged, and what was wrongly not; freeze the invoice report of a month.
+
+    A PERIOD is a month such as 2026-11, or a day such as 2026-11-23, in the time zone of the settings. Costs are of one
+    currency a line, in whole micros for machines.
+    """
+
+
+@billing.command(short_help="Gross, net of general, net of all, by campaign, advertiser, slice, day or hour.")
+@settings_option
+@click.argument("wanted", metavar="PERIOD")
+@click.option("--by", multiple=True, type=click.Choice(DIMENSIONS), help="Group by this; repeat it.  [campaign]")
+@click.option("--csv", "file", type=click.Path(path_type=Path), help="Write the lines to a CSV file, too.")
+@printed
+def report(settings: Settings, wanted: str, *, by: tuple[str, ...], file: Path | None) -> Outcome:
+    """Report the clicks of PERIOD and their cost, each click once, by the decision that holds."""
+    chosen = _period(settings, wanted)
+    by = tuple(dict.fromkeys(by)) or ("campaign",)
+    found = figures(billed_clicks(Lake(settings.storage.lake), chosen), by, settings.timezone)
+    rows = [_row(by, key, one) for key, one in found.items()]
+    if file is not None:
+        _write(file, rows)
+    sums = {currency: _amounts(one) for currency, one in totals(found).items()}
+    document = {**_told(chosen, settings), "by": by, "rows": rows, "totals": sums}
+    return Outcome(f"{_table(by, found)}\n\n{_PROVISIONAL}", document)
+
+
+@billing.command(short_help="What an advertiser is shown: outcomes, no thresholds and no scores.")
+@settings_option
+@click.argument("wanted", metavar="PERIOD")
+@click.argument("name", metavar="ADVERTISER")
+@click.option("--csv", "file", type=click.Path(path_type=Path), help="Write the lines to a CSV file, too.")
+@printed
+def advertiser(settings: Settings, wanted: str, name: str, *, file: Path | None) -> Outcome:
+    """Report the clicks of PERIOD that ADVERTISER pays, by campaign and day.
+
+    What a robot could learn from is left out: thresholds, scores, reasons, lists and slices.
+    """
+    chosen, by = _period(settings, wanted), ("campaign", "day")
+    clicks = list(billed_clicks(Lake(settings.storage.lake), chosen))
+    found = figures(of_advertiser(clicks, name), by, settings.timezone)
+    if not found:
+        known = sorted({one for part in clicks for one in part["advertiser"].unique().to_pylist() if one is not None})
+        raise BillingError(f"no click of {chosen.name} is paid by advertiser {name!r}; {nearest(name, known)}")
+    rows = [_row(by, key, one) for key, one in found.items()]
+    if file is not None:
+        _write(file, rows)
+    sums = {currency: _amounts(one) for currency, one in totals(found).items()}
+    document = {**_told(chosen, settings), "advertiser": name, "by": by, "rows": rows, "totals": sums}
+    return Outcome(f"{_table(by, found)}\n\n{_PROVISIONAL}", document)
+
+
+def _period(settings: Settings, text: str) -> Period:
+    chosen = period(text, settings.timezone)
+    begun(chosen, SystemClock().now())
+    return chosen
+
+
+def _told(chosen: Period, settings: Settings) -> dict[str, Any]:
+    return {
+        "period": chosen.name,
+        "timezone": settings.timezone,
+        "from": _moment(chosen.start),
+        "until": _moment(chosen.end),
+        "provisional": True,
+    }
+
+
+def _moment(time: int) -> str:
+    return datetime.fromtimestamp(time // SECOND, UTC).isoformat()
+
+
+def _amounts(one: Figures) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for name in (*_AMOUNTS, *_PARTS):
+        told[f"{name}_clicks"] = getattr(one.clicks, name)
+        told[f"{name}_cost"] = getattr(one.cost, name)
+    return told | {"unpriced_clicks": one.unpriced, "decision_rate": one.decision_rate}
+
+
+def _row(by: tuple[str, ...], key: Key, one: Figures) -> dict[str, Any]:
+    return dict(zip((*by, "currency"), key, strict=True)) | _amounts(one)
+
+
+def _table(by: tuple[str, ...], found: dict[Key, Figures]) -> str:
+    lines = [(*map(_shown, key), *_cells(one)) for key, one in found.items()]
+    lines += [("total", *[""] * (len(by) - 1), currency, *_cells(one)) for currency, one in totals(found).items()]
+    headers = (
+        *by, "currency", "gross", "net of general", "net of all", "unmeasurable", "decided",
+        "gross cost", "net of general", "net of all", "billable cost",
+    )  # fmt: skip
+    right = ["left"] * (len(by) + 1) + ["right"] * 9
+    return tabulate(lines, headers, disable_numparse=True, colalign=right)
+
+
+def _cells(one: Figures) -> tuple[str, ...]:
+    clicks = (one.clicks.gross, one.clicks.net_of_general, one.clicks.net_of_all, one.clicks.unmeasurable)
+    costs = (one.cost.gross, one.cost.net_of_general, one.cost.net_of_all, one.cost.billable)
+    return (*(f"{value:,}" for value in clicks), percent(one.decision_rate), *map(_money, costs))
+
+
+def _shown(value: str | None) -> str:
+    return MISSING if value is None else value
+
+
+def _money(micros: int) -> str:
+    """Write micros with two decimals, and with all that they have where that is more: nothing is rounded away."""
+    whole, rest = divmod(abs(micros), _MICROS)
+    decimals = f"{rest:06}".rstrip("0").ljust(2, "0")
+    return f"{'-' if micros < 0 else ''}{whole:,}.{decimals}"
+
+
+def _write(file: Path, rows: list[dict[str, Any]]) -> None:
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        writer = csv.DictWriter(opened, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
