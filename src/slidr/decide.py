@@ -19,6 +19,7 @@ from slidr.bundle import Bundle, read_bundle
 from slidr.errors import BundleError, RegistryError
 from slidr.features.catalogue import parse_features
 from slidr.features.clicks import Click, ClickBatch, click_type, encode_clicks
+from slidr.features.doubts import DOUBTS, doubts_of
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import Layout, compile_catalogue
 from slidr.features.side_by_side import BlockwiseStore, SideBySide, View, side_by_side
@@ -31,11 +32,10 @@ from slidr.slices import ROOT, ancestors, slice_path
 from slidr.tables import Verdict
 
 MODEL = "model"
-NO_IDENTIFIERS = "no_identifiers"
 ALLOW = "allow"
 """The action of a list rule whose hits are valid, whatever the model thinks of them."""
 # The attributes of an enumeration are looked up slowly, and these stand in every decision.
-_VALID, _INVALID, _SOUND, _BY_MODEL = Verdict.VALID, Verdict.INVALID_SOPHISTICATED, int(Soundness.SOUND), (MODEL,)
+_VALID, _INVALID, _BY_MODEL = Verdict.VALID, Verdict.INVALID_SOPHISTICATED, (MODEL,)
 _MOST_SLICES = 100_000
 
 
@@ -317,6 +317,18 @@ class Decider:
             (0.0, 0.0, 0.0),
         )  # fmt: skip
 
+    def scores(self, rows: NDArray[np.float32], asked: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Return the model's scores of rows, float32[n]; NaN for those that it is not asked about."""
+        scores = np.full(len(rows), np.nan, np.float32)
+        if asked.any():
+            scores[asked] = self._scorer.score(rows if asked.all() else rows[asked])
+        return scores
+
+    def nearest(self, path: str) -> tuple[str, np.float32]:
+        """Return the nearest calibrated slice of a click, from its deepest one, and its threshold."""
+        found = next(above for above in ancestors(path) if above in self._thresholds)
+        return found, self._thresholds[found]
+
     def _hits(self, batch: ClickBatch, attributes: Mapping[str, Sequence[object]]) -> list[tuple[str, ...]]:
         """Return the names of the list rules that each click hits."""
         if self._counts is not None:
@@ -340,25 +352,19 @@ class Decider:
     ) -> Decisions:
         began = time.perf_counter()
         rows, sequences, repeats, soundness = folded
-        clicks, keys = len(batch), batch.keys
-        # Rows 0 to 2 of the key matrix are user, session and ip.
-        nameless = (keys[0] | keys[1] | keys[2]) == 0
-        doubtful = nameless | (soundness != _SOUND)
+        clicks, doubts = len(batch), doubts_of(batch, soundness)
         slices, thresholds = self._slice(attributes, clicks)
         verdicts = [_VALID] * clicks
         reasons: list[tuple[str, ...]] = [()] * clicks
-        if not any(lists) and not doubtful.any():
+        if not any(lists) and not doubts.any():
             scores = self._scorer.score(rows)
         else:
-            asked = ~doubtful
+            asked = doubts == 0
             asked[[place for place, names in enumerate(lists) if names]] = False
-            scores = np.full(clicks, np.nan, np.float32)
-            if asked.any():
-                scores[asked] = self._scorer.score(rows[asked])
+            scores = self.scores(rows, asked)
             thresholds[~asked] = np.nan
-            for place in doubtful.nonzero()[0].tolist():
-                why = NO_IDENTIFIERS if nameless[place] else Soundness(soundness[place]).name.lower()
-                verdicts[place], reasons[place] = Verdict.UNMEASURABLE, (why,)
+            for place in doubts.nonzero()[0].tolist():
+                verdicts[place], reasons[place] = Verdict.UNMEASURABLE, (DOUBTS[doubts[place]],)
             for place, names in enumerate(lists):
                 if names:
                     invalid = tuple(name for name in names if name not in self._allowing)
@@ -384,8 +390,7 @@ class Decider:
             key = (*values, *map(type, values))
             entry = known.get(key)
             if entry is None:
-                path = next(path for path in ancestors(slice_path(columns, values)) if path in self._thresholds)
-                entry = (path, self._thresholds[path])
+                entry = self.nearest(slice_path(columns, values))
                 # Values come from outside: what is remembered of them is bounded.
                 if len(known) < _MOST_SLICES:
                     known[key] = entry

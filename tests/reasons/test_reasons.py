@@ -12,8 +12,9 @@ import pytest
 from tests import small
 
 from slidr.bundle import Bundle, write_bundle
-from slidr.decide import NO_IDENTIFIERS, check_serves
+from slidr.decide import check_serves
 from slidr.errors import BundleError
+from slidr.features.doubts import NO_IDENTIFIERS
 from slidr.features.layout import compile_catalogue
 from slidr.features.store import Soundness
 from slidr.journal.records import Context, Entry

@@ -12,7 +12,8 @@ from math import nan
 from pathlib import Path
 
 from slidr.clock import SECOND, Clock, SystemClock
-from slidr.decide import NO_IDENTIFIERS, Decisions
+from slidr.decide import Decisions
+from slidr.features.doubts import NO_IDENTIFIERS
 from slidr.features.slow import SlowTables
 from slidr.features.store import Soundness
 from slidr.journal import Entry
