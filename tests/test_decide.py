@@ -14,12 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import small
 
+from slidr.batch import decide_table
 from slidr.bundle import Bundle, Parts, write_bundle
 from slidr.clock import HOUR, MINUTE
-from slidr.daily.batch import decide_table
 from slidr.decide import (
     MODEL,
-    NO_IDENTIFIERS,
     Decider,
     Decisions,
     check_serves,
@@ -30,6 +29,7 @@ from slidr.decide import (
 from slidr.errors import BundleError, RegistryError
 from slidr.features.catalogue import Clicks as ClicksFeature
 from slidr.features.clicks import Click, click_type, encode_clicks
+from slidr.features.doubts import NO_IDENTIFIERS
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import Layout, compile_catalogue
 from slidr.features.side_by_side import SideBySide, side_by_side

@@ -26,10 +26,10 @@ from narwhals.typing import IntoDataFrameT
 from numpy.typing import NDArray
 
 from slidr import extensions
+from slidr.batch import decide_table, decisions_table
 from slidr.bundle import Bundle, Contract, Parts, write_bundle
 from slidr.calibration.calibrate import calibrate as calibrate_sample
 from slidr.clock import Clock, SystemClock
-from slidr.daily.batch import decide_table, decisions_table
 from slidr.daily.parts import numbers, slice_sample
 from slidr.decide import Decider, check_serves
 from slidr.errors import CalibrationError, LabelError, SettingsError, TableError, nearest

@@ -12,7 +12,7 @@ from tests.cli.conftest import Run
 from tests.cli.test_errors import assert_refused
 from tests.learned import Learned
 
-from slidr.daily.batch import decide_table
+from slidr.batch import decide_table
 from slidr.decide import Decider
 from slidr.features.clicks import Click
 from slidr.features.layout import compile_catalogue

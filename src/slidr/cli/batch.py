@@ -10,9 +10,9 @@ import click
 import pyarrow as pa
 from tabulate import tabulate
 
+from slidr.batch import decide_table, decisions_table
 from slidr.cli.options import Bars, Outcome, printed, settings_option
 from slidr.clock import DAY, SECOND, SystemClock
-from slidr.daily.batch import decide_table, decisions_table
 from slidr.decide import deciders, read_champion, union_layout
 from slidr.errors import TableError
 from slidr.features.backfill import fold_log

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from slidr.batch import values_of
 from slidr.features.backfill import fold_table
 from slidr.features.catalogue import parse_features
 from slidr.features.keys import KEY_BYTES, Pseudonymiser
@@ -44,11 +45,6 @@ def listed(
         if progress is not None:
             progress(part.num_rows)
     return hits
-
-
-def values_of(clicks: pa.Table, name: str) -> list[object]:
-    """Return a column of a log; null where the log has none, as headers, or is from before the column."""
-    return clicks[name].to_pylist() if name in clicks.column_names else [None] * clicks.num_rows
 
 
 def _counted(rule: ListRule, clicks: pa.Table) -> dict[str, NDArray[np.float32]]:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slidr.daily.batch import decide_table
+from slidr.batch import decide_table
 from slidr.decide import deciders, read_champion, union_layout
 from slidr.errors import ServiceError
 from slidr.features.clicks import Click

@@ -1,4 +1,4 @@
-"""Batch decisions: the one decision path over a table of clicks, as replay and comparison need it."""
+"""Batch decisions: the one decision path over a table of clicks, as notebooks and comparisons need it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from slidr.daily.listed import values_of
 from slidr.decide import Decider, Decisions
 from slidr.features.backfill import encode_table
 from slidr.lake.schema import conform
@@ -34,6 +33,11 @@ def decide_table(
         yield decider.decide_batch(batch, part["click_id"].to_pylist(), attributes)
         if progress is not None:
             progress(part.num_rows)
+
+
+def values_of(clicks: pa.Table, name: str) -> list[object]:
+    """Return a column of a log; null where the log has none, as headers, or is from before the column."""
+    return clicks[name].to_pylist() if name in clicks.column_names else [None] * clicks.num_rows
 
 
 def decisions_table(decisions: Decisions, *, decided_at: int, cause: str) -> pa.Table:

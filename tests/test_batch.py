@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from tests import small
 from tests.learned import Learned
 
+from slidr.batch import decide_table, decisions_table
 from slidr.bundle import write_bundle
-from slidr.daily.batch import decide_table, decisions_table
 from slidr.decide import Decider, Decisions
 from slidr.features.keys import Pseudonymiser
 from slidr.features.layout import compile_catalogue
