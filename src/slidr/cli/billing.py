@@ -8,21 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from tabulate import tabulate
 
 from slidr.billing.clicks import billed_clicks
+from slidr.billing.false_positives import FalsePositives, false_positives as rates_of
 from slidr.billing.figures import DIMENSIONS, Figures, Key, figures, of_advertiser, totals
+from slidr.billing.invoice import Credit, Invoice, Line, draft, invoices, told
+from slidr.billing.invoice import close as close_month
 from slidr.billing.periods import Period, begun, period
-from slidr.cli.options import Outcome, printed, settings_option
+from slidr.cli.options import Outcome, account, printed, settings_option
 from slidr.clock import SECOND, SystemClock
 from slidr.errors import BillingError, nearest
 from slidr.lake.delta import Lake
+from slidr.registry import open_registry
 from slidr.report.numerals import MISSING, percent
 from slidr.settings import Settings
 
 _MICROS = 1_000_000
 _AMOUNTS = ("gross", "net_of_general", "net_of_all", "billable", "general", "sophisticated", "unmeasurable")
 _PARTS = ("undecided", "unenforced")
+_ALARM = 4
+"""Exit status where a false-positive rate is material."""
 _PROVISIONAL = "provisional: a correction or a late decision may still change these figures"
 
 
@@ -77,6 +84,113 @@ def advertiser(settings: Settings, wanted: str, name: str, *, file: Path | None)
     sums = {currency: _amounts(one) for currency, one in totals(found).items()}
     document = {**_told(chosen, settings), "advertiser": name, "by": by, "rows": rows, "totals": sums}
     return Outcome(f"{_table(by, found)}\n\n{_PROVISIONAL}", document)
+
+
+@billing.command("false-positives", short_help="Purchasing clicks that were found invalid, by slice.")
+@settings_option
+@click.argument("wanted", metavar="PERIOD")
+@printed
+def false_positives(settings: Settings, wanted: str) -> Outcome:
+    """Report the false-positive rate of PERIOD by slice, with 95 % intervals, by clicks and by cost.
+
+    A slice whose rate reaches billing.material_fpr raises an alarm: exit status 4.
+    """
+    chosen, limit = _period(settings, wanted), settings.billing.material_fpr
+    found = rates_of(Lake(settings.storage.lake), chosen, limit)
+    rows = [msgspec.to_builtins(one) | {"rate": one.rate} for one in found]
+    alarm = any(one.alarm for one in found)
+    lines = [_rate(one, currency) for one in found for currency in one.cost]
+    headers = ("slice", "purchasing", "invalid", "rate", "95 % interval", "currency", "by cost", "")
+    text = tabulate(lines, headers, disable_numparse=True)
+    document = {**_told(chosen, settings), "material_fpr": limit, "alarm": alarm, "slices": rows}
+    return Outcome(text, document, status=_ALARM if alarm else 0)
+
+
+def _rate(one: FalsePositives, currency: str) -> tuple[str, ...]:
+    cost = one.cost[currency]
+    weighted = percent(cost.invalid / cost.purchasing if cost.purchasing else None, 2)
+    word = "ALARM" if one.certain else "alarm, by few clicks" if one.alarm else ""
+    interval = f"{percent(one.low, 2)} to {percent(one.high, 2)}"
+    counts = (f"{one.purchasing:,}", f"{one.invalid:,}")
+    return (one.slice, *counts, percent(one.rate, 2), interval, currency, weighted, word)
+
+
+@billing.command(short_help="The invoice report of a month: frozen where it is closed, else provisional.")
+@settings_option
+@click.argument("month", metavar="MONTH")
+@click.option("--csv", "file", type=click.Path(path_type=Path), help="Write the lines to a CSV file, too.")
+@printed
+def invoice(settings: Settings, month: str, *, file: Path | None) -> Outcome:
+    """Show the invoice report of MONTH: what it is charged, and credits for months that were closed before."""
+    lake, chosen = Lake(settings.storage.lake), _period(settings, month)
+    if (kept := invoices(lake).get(chosen.name)) is not None:
+        return _invoice(kept.invoice, told(kept), f"closed; SHA-256 {kept.sha256}", file)
+    found = draft(lake, chosen, settings.timezone)
+    return _invoice(found, msgspec.to_builtins(found) | {"provisional": True}, _PROVISIONAL, file)
+
+
+@billing.command(short_help="Freeze the invoice report of a month.")
+@settings_option
+@click.argument("month", metavar="MONTH")
+@click.option("--why", required=True, help="The reason, for the audit log.")
+@printed
+def close(settings: Settings, month: str, *, why: str) -> Outcome:
+    """Freeze the invoice report of MONTH; corrections that come later are credited in the next one.
+
+    A month that is closed stays as it is: closing it again does no harm.
+    """
+    chosen, now = period(month, settings.timezone), SystemClock().now()
+    kept = close_month(
+        Lake(settings.storage.lake),
+        open_registry(settings),
+        chosen,
+        zone=settings.timezone,
+        now=now,
+        who=account(),
+        why=why,
+    )
+    return _invoice(kept.invoice, told(kept), f"closed; SHA-256 {kept.sha256}", None)
+
+
+def _invoice(found: Invoice, document: dict[str, Any], state: str, file: Path | None) -> Outcome:
+    charged = [
+        (
+            _shown(line.campaign),
+            _shown(line.advertiser),
+            "clicks",
+            line.currency,
+            f"{line.billable_clicks:,}",
+            _money(line.billable_cost),
+        )
+        for line in found.lines
+    ]
+    credited = [
+        (
+            _shown(one.campaign),
+            _shown(one.advertiser),
+            f"credit for {one.billing_day}",
+            one.currency,
+            f"{-one.clicks:,}",
+            _money(-one.cost),
+        )
+        for one in found.credits
+    ]
+    if file is not None:
+        rows = [
+            {"kind": "clicks", "clicks": line.billable_clicks, "cost": line.billable_cost} | _payer(line)
+            for line in found.lines
+        ]
+        rows += [{"kind": "credit", "clicks": -one.clicks, "cost": -one.cost} | _payer(one) for one in found.credits]
+        _write(file, rows)
+    due = [("due", "", "", currency, "", _money(cost)) for currency, cost in found.due.items()]
+    headers = ("campaign", "advertiser", "for", "currency", "clicks", "cost")
+    right = ("left", "left", "left", "left", "right", "right")
+    table = tabulate([*charged, *credited, *due], headers, disable_numparse=True, colalign=right)
+    return Outcome(f"{found.period}, {found.timezone}\n\n{table}\n\n{state}", document)
+
+
+def _payer(one: Line | Credit) -> dict[str, Any]:
+    return {"campaign": one.campaign, "advertiser": one.advertiser, "currency": one.currency}
 
 
 def _period(settings: Settings, text: str) -> Period:
