@@ -86,8 +86,8 @@ def false_positives(lake: Lake, wanted: Period, material: float) -> tuple[FalseP
 def _purchasing(clicks: Iterable[pa.Table], labels: pa.Table) -> Iterable[pa.Table]:
     for part in clicks:
         places = pc.index_in(part["click_id"], value_set=labels["click_id"].combine_chunks()).combine_chunks()
-        part = part.append_column("purchaser", labels["purchaser"].combine_chunks().take(places))
-        yield part.filter(pc.is_valid(places)).select(["verdict", "slice", "cost", "currency", "purchaser"])
+        known = part.append_column("purchaser", labels["purchaser"].combine_chunks().take(places))
+        yield known.filter(pc.is_valid(places)).select(["verdict", "slice", "cost", "currency", "purchaser"])
 
 
 def _by_slice(names: NDArray[np.object_]) -> Iterable[tuple[str, NDArray[np.bool_]]]:

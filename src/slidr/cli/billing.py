@@ -12,7 +12,8 @@ import msgspec
 from tabulate import tabulate
 
 from slidr.billing.clicks import billed_clicks
-from slidr.billing.false_positives import FalsePositives, false_positives as rates_of
+from slidr.billing.false_positives import FalsePositives
+from slidr.billing.false_positives import false_positives as rates_of
 from slidr.billing.figures import DIMENSIONS, Figures, Key, figures, of_advertiser, totals
 from slidr.billing.invoice import Credit, Invoice, Line, draft, invoices, told
 from slidr.billing.invoice import close as close_month
