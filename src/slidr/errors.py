@@ -15,6 +15,8 @@
     ├── BundleError        a bundle that does not load exactly
     ├── RegistryError      a registry that cannot be read or written
     ├── JournalError       a journal that cannot be written or read
+    ├── ReplayError        decisions that cannot be made again
+    ├── RecordsError       records that cannot be backed up, restored or erased
     ├── BillingError       a bill, or figures for one, that cannot be made
     ├── ServiceError       a service that cannot start or answer
     ├── BusyError          work that another process is doing already
@@ -118,6 +120,14 @@ class RegistryError(SlidrError):
 
 class JournalError(SlidrError):
     """A journal cannot be written or read."""
+
+
+class ReplayError(SlidrError):
+    """Decisions cannot be made again, corrected or adjusted."""
+
+
+class RecordsError(SlidrError):
+    """Records cannot be found, backed up, restored or erased."""
 
 
 class BillingError(SlidrError):

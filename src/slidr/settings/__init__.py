@@ -33,6 +33,7 @@ from slidr.settings.operations import (
     LakeSettings,
     MonitorSettings,
     RegistrySettings,
+    ReplaySettings,
 )
 from slidr.settings.section import Section
 from slidr.settings.serving import (
@@ -56,6 +57,7 @@ __all__ = [
     "MonitorSettings",
     "PurchasesSettings",
     "RegistrySettings",
+    "ReplaySettings",
     "RulesSettings",
     "ServiceSettings",
     "Settings",
@@ -89,6 +91,7 @@ class Settings(Section, frozen=True):
     store: StoreSettings = StoreSettings()
     registry: RegistrySettings = RegistrySettings()
     monitor: MonitorSettings = MonitorSettings()
+    replay: ReplaySettings = ReplaySettings()
     billing: BillingSettings = BillingSettings()
     lake: LakeSettings = LakeSettings()
     storage: StorageSettings = StorageSettings()

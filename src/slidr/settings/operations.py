@@ -125,6 +125,14 @@ class RegistrySettings(Section, frozen=True):
     ] = "24h"
 
 
+class ReplaySettings(Section, frozen=True):
+    """Decisions that are made again, and what is owed for them; docs/replay.md tells how."""
+
+    cut_off_days: Annotated[
+        int, Meta(ge=1, le=400, description="days that a click may lie back, by its billing day, to be corrected")
+    ] = 31
+
+
 class BillingSettings(Section, frozen=True):
     """What is reported for billing; docs/billing.md tells how."""
 

@@ -1,0 +1,71 @@
+"""What the lake holds of the clicks of a span of time: the answer that each was given, and the decision that holds."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from slidr.errors import ReplayError
+from slidr.lake.delta import Lake
+from slidr.lake.settled import settled
+from slidr.tables import DECISIONS
+
+CORRECTIONS = "corrections"
+"""The application under which corrections are committed to DECISIONS, one after another: each has seen all before."""
+
+
+class Held(NamedTuple):
+    """Decisions of the clicks of a span of time.
+
+    Attributes:
+        start: first instant, microseconds UTC.
+        end: instant after the last.
+        corrected: corrections that had been committed to the lake before this was read.
+        decisions: all rows of DECISIONS.
+        first: of each click the answer that held before any correction.
+        standing: of each click, in the same order, the decision that holds.
+    """
+
+    start: int
+    end: int
+    corrected: int
+    decisions: pa.Table
+    first: pa.Table
+    standing: pa.Table
+
+
+def read_held(lake: Lake, start: int, end: int) -> Held:
+    """Return what the lake holds of the clicks made in a span of time.
+
+    Raises:
+        TableError: it cannot be read.
+    """
+    corrected = lake.transaction(DECISIONS, CORRECTIONS) or 0
+    decisions = lake.read(DECISIONS, start=start, end=end)
+    answers = decisions if decisions["supersedes"].null_count == decisions.num_rows else _answers(decisions)
+    first = settled(answers)
+    standing = first
+    if answers is not decisions:
+        standing = settled(decisions)
+        places = places_of(first["click_id"], standing["click_id"])
+        if (places < 0).any():
+            lost = first["click_id"][int(np.argmax(places < 0))]
+            raise ReplayError(
+                f"the decisions of click {lost} supersede each other in a circle; they were tampered with"
+            )
+        standing = standing.take(pa.array(places))
+    return Held(start, end, corrected, decisions, first, standing)
+
+
+def _answers(decisions: pa.Table) -> pa.Table:
+    return decisions.filter(pc.is_null(decisions["supersedes"]))
+
+
+def places_of(wanted: pa.ChunkedArray, among: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return where each of some texts stands among others, int64[n]; -1 where it does not."""
+    found: Any = pc.index_in(wanted, value_set=among.combine_chunks())
+    return np.asarray(found.fill_null(-1).to_numpy(), np.int64)

@@ -1,0 +1,185 @@
+"""Rescoring end to end: decisions of a forced bad bundle are put right, down to the cent, and once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests import small
+
+from slidr.audit import Audit
+from slidr.bundle import Bundle, write_bundle
+from slidr.clock import DAY, HOUR, SECOND, ManualClock
+from slidr.decide import Decider
+from slidr.errors import ReplayError
+from slidr.features.clicks import Click
+from slidr.features.keys import Pseudonymiser
+from slidr.features.layout import compile_catalogue
+from slidr.features.store import EmbeddedStore
+from slidr.journal import Journal
+from slidr.lake.delta import Lake
+from slidr.lake.settled import settled
+from slidr.replay.plan import Plan, declared
+from slidr.replay.rescore import rescore
+from slidr.replay.review import Review, review
+from slidr.replay.running import preview, publish
+from slidr.rules import prepare_rules
+from slidr.service.answers import Recorder
+from slidr.settings import RulesSettings, Settings
+from slidr.ship import ship
+from slidr.tables import ADJUSTMENTS, CLICKS, DECISIONS, ROWS, Verdict
+
+START = int(small.START.timestamp()) * SECOND
+NOW = START + 3 * DAY
+KEY = Pseudonymiser(small.SECRET)
+SAID = ("verdict", "reasons", "score", "threshold", "slice", "bundle", "lists", "campaign", "cost")
+
+
+def bundles(folder: Path) -> tuple[Bundle, Bundle]:
+    """Return a bundle and one that finds every click invalid that it is asked about."""
+    good = write_bundle(folder / "bundles", small.parts(), created_at=0, version="0")
+    bad = write_bundle(folder / "bundles", small.parts((small.threshold("all", -1.0),)), created_at=1, version="0")
+    return good, bad
+
+
+def clicks_of(count: int) -> list[Click]:
+    """Return clicks with a cost, each click_id once."""
+    known = {one.click_id: one for one in small.random_clicks(count, seed=4)}
+    found = sorted(known.values(), key=lambda one: one.time)
+    return [
+        msgspec.structs.replace(one, cost=1_000_000 + 37 * place, currency="EUR", advertiser="a")
+        for place, one in enumerate(found)
+    ]
+
+
+def served(folder: Path, clicks: Sequence[Click], deciding: Sequence[Bundle]) -> Lake:
+    """Return the lake of a service in which each bundle has decided its share of the clicks."""
+    lake, store = Lake(str(folder / "lake")), EmbeddedStore(compile_catalogue(small.CATALOGUE))
+    lake.write(CLICKS, small.table_of(clicks))
+    with Journal(folder / "journal.sqlite") as journal:
+        share = -(-len(clicks) // len(deciding))
+        recorder = Recorder("j")
+        for number, bundle in enumerate(deciding):
+            decider = Decider(bundle, store, KEY, prepare_rules(RulesSettings()))
+            journal.declare(decider.context)
+            part = list(clicks[number * share : (number + 1) * share])
+            journal.append(recorder.entries(decider.decide(part), part, NOW - DAY))
+        ship(lake, [journal], clock=ManualClock(NOW), keep=25 * HOUR)
+    return lake
+
+
+def plan_of(lake: Lake, bundle: Bundle, **more: object) -> Plan:
+    """Return the plan of a replay over everything."""
+    asked = {"id": "one", "method": "rescore", "bundle": bundle.id, "start": START - DAY, "end": START + DAY}
+    return Plan(**{**asked, "rows": lake.version(ROWS), "at": NOW, **more})  # type: ignore[arg-type]
+
+
+def decider_of(bundle: Bundle) -> Decider:
+    """Return what decides by a bundle."""
+    return Decider(bundle, EmbeddedStore(compile_catalogue(bundle.catalogue)), KEY)
+
+
+def holding(lake: Lake) -> list[tuple[object, ...]]:
+    """Return what the decisions that hold say, by click."""
+    found = settled(lake.read(DECISIONS)).sort_by("click_id")
+    return list(zip(*(found[name].to_pylist() for name in ("click_id", *SAID)), strict=True))
+
+
+def billed(lake: Lake) -> int:
+    """Return what the clicks cost that are to be billed by the decisions that hold."""
+    found = settled(lake.read(DECISIONS)).to_pylist()
+    return sum(one["cost"] for one in found if not one["verdict"].startswith("invalid"))
+
+
+def owed(lake: Lake) -> int:
+    """Return the sum of all adjustments."""
+    return sum(lake.read(ADJUSTMENTS)["cost"].to_pylist())
+
+
+def test_a_replay_gives_what_would_have_been_decided(tmp_path: Path) -> None:
+    """Of a forced bad bundle no difference is left; adjustments are the difference in cost; a second run adds none."""
+    good, bad = bundles(tmp_path)
+    clicks = clicks_of(600)
+    wanted = served(tmp_path / "undisturbed", clicks, [good, good])
+    lake = served(tmp_path / "disturbed", clicks, [good, bad])
+    before = billed(lake)
+    assert holding(lake) != holding(wanted)
+    plan = plan_of(lake, good)
+    seen = preview(plan, rescore(lake, plan, decider_of(good)))
+    assert (seen.dry, lake.exists(ADJUSTMENTS)) == (True, False)
+    done = publish(lake, plan, rescore(lake, plan, decider_of(good)), "UTC")
+    assert done.document()["credit"] == seen.document()["credit"]
+    assert holding(lake) == holding(wanted)
+    assert owed(lake) == before - billed(wanted) != 0
+    versions = [lake.version(table) for table in (DECISIONS, ADJUSTMENTS)]
+    assert publish(lake, plan, rescore(lake, plan, decider_of(good)), "UTC").again
+    assert [lake.version(table) for table in (DECISIONS, ADJUSTMENTS)] == versions
+    ids = lake.read(DECISIONS)["decision_id"].to_pylist()
+    assert len(ids) == len(set(ids))
+
+
+def test_adjustments_of_replays_sum_up_to_what_holds(tmp_path: Path) -> None:
+    """Whatever is replayed over whatever, the adjustments are the difference between what was and what is billed."""
+    good, bad = bundles(tmp_path)
+    lake = served(tmp_path / "served", clicks_of(300), [good])
+    first = billed(lake)
+    for number, bundle in enumerate((bad, good, bad, bad, good)):
+        plan = plan_of(lake, bundle, id=f"r{number}", at=NOW + number, end=START + (number + 1) * 600 * SECOND)
+        publish(lake, plan, rescore(lake, plan, decider_of(bundle)), "UTC")
+        assert owed(lake) == first - billed(lake)
+
+
+@pytest.mark.parametrize("step", ["corrections", "adjustments"])
+def test_a_killed_replay_is_finished(tmp_path: Path, step: str) -> None:
+    """Ended before or behind its corrections, a replay that is run again leaves what an undisturbed one does."""
+    good, bad = bundles(tmp_path)
+    lake = served(tmp_path / "served", clicks_of(200), [bad])
+    before, plan = billed(lake), plan_of(lake, good)
+
+    def killed(name: str) -> None:
+        if name == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publish(lake, plan, rescore(lake, plan, decider_of(good)), "UTC", killed)
+    publish(lake, plan, rescore(lake, plan, decider_of(good)), "UTC")
+    assert owed(lake) == before - billed(lake) != 0
+    assert settled(lake.read(DECISIONS)).num_rows == len(set(lake.read(DECISIONS)["click_id"].to_pylist()))
+
+
+def test_a_review_holds_against_replays(tmp_path: Path) -> None:
+    """A person's verdict supersedes, is adjusted and recorded once, and no replay changes the click any more."""
+    good, bad = bundles(tmp_path)
+    lake, audit = served(tmp_path / "served", clicks_of(100), [bad]), Audit(tmp_path / "registry")
+    asked = Review("click-9", datetime.fromtimestamp(START / SECOND, UTC).date(), Verdict.VALID, NOW, "me", "a mistake")
+    done = review(lake, audit, Settings(), asked)
+    assert done.adjustments.num_rows == (done.before != "unmeasurable" and done.before.startswith("invalid"))
+    assert review(lake, audit, Settings(), asked).cause == done.cause
+    assert [one.kind for one in audit.records()] == ["review"]
+    plan = plan_of(lake, good)
+    assert publish(lake, plan, rescore(lake, plan, decider_of(good)), "UTC").tally.reviewed == 1
+    (held,) = [one for one in settled(lake.read(DECISIONS)).to_pylist() if one["click_id"] == "click-9"]
+    assert (held["verdict"], held["cause"], held["reasons"]) == ("valid", done.cause, ["review"])
+
+
+def test_a_replay_is_declared_once(tmp_path: Path) -> None:
+    """A plan goes into the audit log; the same id for something else is refused, and old clicks are."""
+    audit = Audit(tmp_path / "registry")
+    plan = Plan(id="one", method="rescore", bundle="b", start=0, end=1, rows=3, at=5)
+    assert declared(audit, plan, who="me", why="bad") == plan
+    assert declared(audit, msgspec.structs.replace(plan, rows=4, at=9), who="me", why="bad") == plan
+    with pytest.raises(ReplayError, match="bundle was 'b' and is 'c'"):
+        declared(audit, msgspec.structs.replace(plan, bundle="c"), who="me", why="bad")
+    with pytest.raises(ReplayError, match="cut-off"):
+        review_of_old(tmp_path)
+
+
+def review_of_old(folder: Path) -> None:
+    """Review a click that is past the cut-off."""
+    good, _ = bundles(folder)
+    lake = served(folder / "served", clicks_of(20), [good])
+    day = datetime.fromtimestamp(START / SECOND, UTC).date()
+    review(lake, Audit(folder / "r"), Settings(), Review("click-3", day, Verdict.VALID, NOW + 90 * DAY, "me", "late"))
