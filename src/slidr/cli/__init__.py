@@ -62,6 +62,8 @@ COMMANDS = {
     "ship": Entry("ship", "Put the journalled decisions into the lake."),
     "compact": Entry("ship", "Sort the lake's decisions for look-ups, and remove days that are too old."),
     "billing": Entry("billing", "Report what clicks are charged; close a month."),
+    "replay": Entry("replay", "Decide clicks of the past again, and adjust what is billed."),
+    "review": Entry("replay", "Decide a click as a person, for good."),
     "load": Entry("load", "Send a log to a service and measure its answers."),
     "rotate-key": Entry("serving", "Let a new secret key follow the one in use."),
     "skew": Entry("skew", "Compare the rows that served with those of backfill."),
