@@ -70,7 +70,7 @@ def test_a_history_has_everything_in_order(lake: Lake) -> None:
         "cost": 7,
         "currency": "EUR",
     }
-    others = [
+    others: list[dict[str, Any]] = [
         {"campaign": "z"},
         {"campaign": "c", "replay": "replay:s"},
         {"campaign": "c", "billing_day": dt.date(2026, 1, 2)},
