@@ -14,6 +14,7 @@ from slidr.cli import COMMANDS
 READING = [name for name in COMMANDS if name not in {"demo", "init", "simulate"}]
 ARGUMENTS = {
     "audit": ("list",),
+    "billing": ("report", "2026-03"),
     "decide": ("2026-03-10",),
     "keys": ("list",),
     "load": ("clicks.csv", "--rate", "10"),

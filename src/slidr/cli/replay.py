@@ -40,7 +40,7 @@ _MOMENT = click.DateTime(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:
 _MICROS = 1_000_000
 
 
-@click.command(short_help="Decide clicks of the past again, correct what was wrong, and adjust what is billed.")
+@click.command(short_help="Decide clicks of the past again, and adjust what is billed.")
 @settings_option
 @click.option("--from", "start", type=_MOMENT, required=True, help="Clicks made from this time on, UTC.")
 @click.option("--until", "end", type=_MOMENT, required=True, help="Clicks made before this time, UTC.")
@@ -95,7 +95,12 @@ def replay(settings: Settings, *, start: datetime, end: datetime, **chosen: Any)
 @settings_option
 @click.argument("click_id")
 @click.option("--day", type=click.DateTime(formats=["%Y-%m-%d"]), required=True, help="UTC day of the click.")
-@click.option("--verdict", type=click.Choice([verdict.value for verdict in Verdict]), required=True)
+@click.option(
+    "--verdict",
+    type=click.Choice([verdict.value for verdict in Verdict]),
+    required=True,
+    help="What the click is found to be.",
+)
 @click.option("--why", required=True, help="The reason, for the audit log.")
 @printed
 def review(settings: Settings, *, click_id: str, day: datetime, verdict: str, why: str) -> Said:
