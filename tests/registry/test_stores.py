@@ -50,7 +50,7 @@ def test_every_store_holds_bundles_history_and_log(opened: Open, tmp_path: Path)
     assert opened().ids() == ("a", "b", "c")
     entry = opened().rollback(at=9, who="tests", why="bad", to="c")
     assert (entry.number, entry.bundle, entry.instead) == (7, "c", "a")
-    assert opened().named() == Named("c", None, cold=False, fallback="b")
+    assert opened().named() == Named("c", None, cold=True, fallback="b")
     place = opened().fetch("c", tmp_path / "cache")
     assert (place / "network.onnx").read_text() == "graph"
     with pytest.raises(RegistryError, match="holds another bundle a"):
