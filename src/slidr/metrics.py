@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from statistics import NormalDist
 from zoneinfo import ZoneInfo
 
@@ -226,17 +226,27 @@ def hours_of_week(times: Int64s, zone: str) -> NDArray[np.int64]:
     >>> hours_of_week(np.array([0]), "UTC").tolist()  # 1970-01-01 was a Thursday
     [72]
     """
+    moments, place = local_times(times, zone)
+    return np.array([24 * moment.weekday() + moment.hour for moment in moments], np.int64)[place]
+
+
+def local_times(times: Int64s, zone: str) -> tuple[list[datetime], NDArray[np.int64]]:
+    """Return the quarters of an hour in which times lie, by the clock of a zone, and the place of each time among them.
+
+    A log has few quarters and many clicks, and nothing that a clock changes falls within one.
+
+    Args:
+        times: int64[n], microseconds since the epoch, UTC.
+        zone: name of the time zone; summer time is respected.
+
+    >>> moments, place = local_times(np.array([60_000_000, 0, 900_000_000]), "Asia/Kolkata")
+    >>> [f"{moment:%H:%M}" for moment in moments], place.tolist()
+    (['05:30', '05:45'], [0, 0, 1])
+    """
     quarters, place = np.unique(times // _QUARTER, return_inverse=True)
     local = ZoneInfo(zone)
-    offsets = np.array([_offset(int(quarter) * _QUARTER, local) for quarter in quarters], dtype=np.int64)
-    hours = (quarters * _QUARTER + offsets) // HOUR
-    return np.asarray((hours + 72) % 168)[place]  # the epoch fell on a Thursday, three days into the week
-
-
-def _offset(at: int, zone: ZoneInfo) -> int:
-    """Return how far the zone's clock is ahead of UTC, in microseconds."""
-    ahead = datetime.fromtimestamp(at // SECOND, tz=zone).utcoffset() or timedelta()
-    return ahead // timedelta(microseconds=1)
+    seconds = (quarters * (_QUARTER // SECOND)).tolist()
+    return [datetime.fromtimestamp(second, local) for second in seconds], place.astype(np.int64, copy=False)
 
 
 def human_density(times: Int64s, human: Bools, zone: str) -> Float64s:

@@ -142,6 +142,12 @@ class Verdict(StrEnum):
     UNMEASURABLE = "unmeasurable"
 
 
+INVALID = (Verdict.INVALID_GENERAL.value, Verdict.INVALID_SOPHISTICATED.value)
+"""The verdicts on clicks that should not be billed for being robotic."""
+NO_CURRENCY = "XXX"
+"""What ISO 4217 has for no currency."""
+
+
 class LabelReason(StrEnum):
     """Why a click is labelled human, or `none` where it is not."""
 

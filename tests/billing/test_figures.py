@@ -9,12 +9,13 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from tests.decided import Decided, at, lake_of
 
-from slidr.billing.clicks import NO_CURRENCY, billed_clicks
+from slidr.billing.clicks import billed_clicks
 from slidr.billing.figures import DIMENSIONS, figures, totals
 from slidr.billing.periods import begun, period
 from slidr.clock import DAY, HOUR, MINUTE
 from slidr.errors import BillingError
 from slidr.lake.delta import Lake
+from slidr.tables import NO_CURRENCY
 
 MARCH = period("2026-03", "UTC")
 NOON = at("2026-03-02T12:00")

@@ -17,13 +17,11 @@ from slidr.lake.delta import Lake
 from slidr.lake.settled import settled
 from slidr.lake.spans import overlaps
 from slidr.slices import ROOT
-from slidr.tables import CLICKS, DECISIONS, Verdict
+from slidr.tables import CLICKS, DECISIONS, INVALID, NO_CURRENCY
 
-NO_CURRENCY = "XXX"
-"""What ISO 4217 has for no currency."""
 UNDECIDED = "undecided"
 """Stands for the verdict of a click that nobody decided."""
-_INVALID = pa.array([Verdict.INVALID_GENERAL.value, Verdict.INVALID_SOPHISTICATED.value])
+_INVALID = pa.array(INVALID)
 _PAID = ("campaign", "advertiser", "cost", "currency")
 _READ = ("decision_id", "click_id", "time", "decided_at", "verdict", "slice", "supersedes", "cause", "enforced", *_PAID)
 _REPEATS = 2 * HOUR  # A click is known as a repeat for an hour, so that one after midnight may be of the day before.

@@ -17,9 +17,9 @@ from slidr.errors import BillingError
 from slidr.evaluation.intervals import clustered_interval
 from slidr.lake.delta import Lake
 from slidr.slices import ROOT, ancestors
-from slidr.tables import LABELS, LabelReason, Verdict
+from slidr.tables import INVALID, LABELS, LabelReason
 
-_INVALID = pa.array([Verdict.INVALID_GENERAL.value, Verdict.INVALID_SOPHISTICATED.value])
+_INVALID = pa.array(INVALID)
 
 
 class Weighted(NamedTuple):

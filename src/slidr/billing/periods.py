@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from slidr.clock import MINUTE, SECOND
+from slidr.clock import SECOND
 from slidr.errors import BillingError
+from slidr.metrics import local_times
 
-_QUARTER = 15 * MINUTE  # what every offset from UTC in use since 1972 is a multiple of
 _FORM = re.compile(r"(\d{4})-(\d{2})(?:-(\d{2}))?")
 
 
@@ -91,7 +91,5 @@ def _midnight(day: date, zone: str) -> int:
 
 
 def _local(times: NDArray[np.int64], zone: str, text: Callable[[datetime], str]) -> pa.Array[Any]:
-    quarters, place = np.unique(times // _QUARTER, return_inverse=True)
-    local = ZoneInfo(zone)
-    names = [text(datetime.fromtimestamp(int(quarter) * (_QUARTER // SECOND), local)) for quarter in quarters]
-    return pa.array(names, pa.string()).take(pa.array(place))
+    moments, place = local_times(times, zone)
+    return pa.array([text(moment) for moment in moments], pa.string()).take(pa.array(place))

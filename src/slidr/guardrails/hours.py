@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slidr.clock import HOUR, SECOND
+from slidr.guardrails.seen import Hours
 from slidr.metrics import Float64s, Int64s, hours_of_week
+from slidr.settings import GuardrailsSettings
 
 WINDOWS = (1, 6, 24)
 """Hours that are added up."""
@@ -36,6 +38,38 @@ class Outlier(NamedTuple):
     def ratio(self) -> float:
         """The count in multiples of what is usual."""
         return self.seen / self.usual if self.usual else float("inf")
+
+
+class Volume(NamedTuple):
+    """Hours with far fewer or far more of something than the same hours of other days: in words, and by how much."""
+
+    faults: list[str]
+    ratios: dict[str, float | None]
+
+
+def volume_of(hours: Hours, counts: Int64s, last: int, what: str, limits: GuardrailsSettings) -> Volume:
+    """Return where counts are out of line.
+
+    Args:
+        hours: of the run.
+        counts: of each of them, int64[n].
+        last: place after the last hour that is looked at.
+        what: is counted, in the plural.
+        limits: the settings.
+    """
+    span = (hours.first, last)
+    # Before its first one the log has none: those hours say nothing of what is usual.
+    known = np.maximum.accumulate(counts > 0) & (np.arange(len(counts)) < last)
+    expected = usual(counts, known, hours.start, hours.zone)
+    low = lowest(counts, expected, span, limits.least_volume)
+    high = highest(counts, expected, span, limits.most_volume)
+    return Volume(
+        [told(one, hours.start, hours.zone, what) for one in (low, high) if one is not None],
+        {
+            "least_ratio": None if low is None else low.ratio,
+            "most_ratio": None if high is None else high.ratio,
+        },
+    )
 
 
 def usual(values: NDArray[np.generic], places: NDArray[np.bool_], start: int, zone: str) -> Float64s:

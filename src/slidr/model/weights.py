@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slidr.clock import MINUTE, SECOND
 from slidr.errors import TrainingError
-from slidr.metrics import Bools, Float32s, Int64s, hours_of_week
+from slidr.metrics import Bools, Float32s, Int64s, hours_of_week, local_times
 
 _UNKNOWN = 2
-_QUARTER = 15 * MINUTE  # what every offset from UTC in use since 1972 is a multiple of
 _CERTAIN = 50  # clicks of a label that were expected: finding none of them is no accident
 
 
@@ -62,10 +59,8 @@ def check_days(times: Int64s, human: Bools, zone: str = "UTC") -> None:
     Raises:
         TrainingError: names the day, how many clicks it has, and how many of the label were to be expected.
     """
-    quarters, place = np.unique(times // _QUARTER, return_inverse=True)
-    local = ZoneInfo(zone)
-    seconds = (quarters * (_QUARTER // SECOND)).tolist()
-    dates = np.array([datetime.fromtimestamp(second, tz=local).toordinal() for second in seconds], np.int64)
+    moments, place = local_times(times, zone)
+    dates = np.array([moment.toordinal() for moment in moments], np.int64)
     days, day = np.unique(dates[place], return_inverse=True)
     clicks = np.bincount(day, minlength=len(days))
     for label, labelled in (("human", human), ("not human", ~human)):

@@ -11,22 +11,21 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from slidr.clock import MINUTE, SECOND
+from slidr.clock import SECOND
 from slidr.errors import ReplayError
 from slidr.lake.delta import Lake
 from slidr.lake.schema import arrow_schema
-from slidr.replay.corrections import NO_CURRENCY, credit
+from slidr.metrics import local_times
+from slidr.replay.corrections import credit
 from slidr.replay.held import places_of
-from slidr.tables import ADJUSTMENTS, DECISIONS, PERIODS
+from slidr.tables import ADJUSTMENTS, DECISIONS, NO_CURRENCY, PERIODS
 
-_QUARTER = 15 * MINUTE  # what every offset from UTC in use since 1972 is a multiple of
 _BY = ("billing_day", "campaign", "advertiser", "currency")
 
 
@@ -150,10 +149,8 @@ def billing_days(times: NDArray[np.int64], zone: str) -> NDArray[np.datetime64]:
     >>> billing_days(np.array([1_772_406_000_000_000]), "Europe/Berlin")  # 2026-03-01 23:00 UTC
     array(['2026-03-02'], dtype='datetime64[D]')
     """
-    quarters, place = np.unique(times // _QUARTER, return_inverse=True)
-    local = ZoneInfo(zone)
-    days = [datetime.fromtimestamp(int(quarter) * (_QUARTER // SECOND), local).date() for quarter in quarters]
-    return np.array(days, "datetime64[D]")[place]
+    moments, place = local_times(times, zone)
+    return np.array([moment.date() for moment in moments], "datetime64[D]")[place]
 
 
 def refuse_past(start: int, now: int, *, zone: str, days: int) -> None:

@@ -17,11 +17,9 @@ from slidr.lake.schema import conform
 from slidr.replay.held import CORRECTIONS, Held, places_of, read_held
 from slidr.replay.plan import Plan
 from slidr.slices import ROOT
-from slidr.tables import DECISIONS, Verdict
+from slidr.tables import DECISIONS, INVALID, NO_CURRENCY
 
-NO_CURRENCY = "XXX"
-"""What ISO 4217 has for no currency."""
-_INVALID = pa.array([Verdict.INVALID_GENERAL.value, Verdict.INVALID_SOPHISTICATED.value])
+_INVALID = pa.array(INVALID)
 _ATTEMPTS = 50  # to commit before other corrections, each of which is in where this one is not
 _REVIEW = "review:"
 _NEW = ("verdict", "reasons", "score", "threshold", "slice", "bundle", "lists", "sequence")

@@ -17,7 +17,7 @@ from slidr.features.clicks import Click, ClickBatch
 from slidr.features.store import Soundness
 from slidr.journal import Entry, Shadow
 from slidr.settings import ServiceSettings
-from slidr.tables import Verdict
+from slidr.tables import INVALID, Verdict
 
 LIVE = "live"
 LATE = "late"
@@ -29,7 +29,7 @@ ORIGINAL_UNKNOWN = (Soundness.ORIGINAL_UNKNOWN.name.lower(),)
 Enforcement: TypeAlias = Callable[[str | None], bool]
 """Tells of a campaign whether what is decided of its clicks is also answered."""
 _WORDS = {verdict: verdict.value for verdict in Verdict}
-_INVALID = frozenset((Verdict.INVALID_GENERAL.value, Verdict.INVALID_SOPHISTICATED.value))
+_INVALID = frozenset(INVALID)
 _COLD, _UNAVAILABLE = Soundness.STATE_COLD.name.lower(), Soundness.STORE_UNAVAILABLE.name.lower()
 
 
