@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -61,6 +62,37 @@ class Run:
         return default_catalogue(self.settings.features)
 
 
+class Logged(NamedTuple):
+    """A log that can be run on.
+
+    Attributes:
+        lake: holds it.
+        days: the UTC days with clicks, at least one.
+        final: whether its source delivers final attribution, so that labels are mature at once.
+        window: microseconds after which labels are mature.
+    """
+
+    lake: Lake
+    days: list[date]
+    final: bool
+    window: int
+
+
+def logged(settings: Settings) -> Logged:
+    """Return the log of the settings.
+
+    Raises:
+        LabelError: the lake has no clicks.
+        SettingsError: the source is unknown.
+    """
+    lake = Lake(settings.storage.lake)
+    final = bool(extensions.load("slidr.sources", settings.clicks.source).FINAL_ATTRIBUTION)
+    days = lake.days(CLICKS)
+    if not days:
+        raise LabelError(f"{settings.storage.lake} holds no clicks; run `slidr ingest` first")
+    return Logged(lake, days, final, 0 if final else duration(settings.labels.attribution_window))
+
+
 def plan_run(settings: Settings, clock: Clock, progress: Progress, *, day: date | None = None) -> Run:
     """Return the run that judges on a day, or on the newest mature day where None.
 
@@ -74,12 +106,7 @@ def plan_run(settings: Settings, clock: Clock, progress: Progress, *, day: date 
     """
     # Refused before any stage has written anything.
     compile_catalogue(default_catalogue(settings.features))
-    lake = Lake(settings.storage.lake)
-    final = bool(extensions.load("slidr.sources", settings.clicks.source).FINAL_ATTRIBUTION)
-    window = 0 if final else duration(settings.labels.attribution_window)
-    days = lake.days(CLICKS)
-    if not days:
-        raise LabelError(f"{settings.storage.lake} holds no clicks; run `slidr ingest` first")
+    lake, days, final, window = logged(settings)
     mature = [one for one in days if midnight(one) + DAY + window <= clock.now()]
     if not mature or (day is not None and day not in mature):
         raise LabelError(

@@ -8,17 +8,15 @@ from pathlib import Path
 
 import msgspec
 
-from slidr import extensions
 from slidr.bundle import Bundle, read_bundle
 from slidr.clock import DAY, HOUR, Clock, midnight
-from slidr.daily.plan import Progress, Run, Split
+from slidr.daily.plan import Progress, Run, Split, logged
 from slidr.daily.stages import REFERENCE, write_scores
 from slidr.daily.stamps import replace_file, require, stamp, withdraw
 from slidr.errors import LabelError, SettingsError
-from slidr.lake.delta import Lake
 from slidr.model.scorer import Scorer
 from slidr.registry import open_registry
-from slidr.settings import Settings, duration
+from slidr.settings import Settings
 from slidr.tables import CLICKS
 
 
@@ -34,12 +32,7 @@ def plan_recalibration(settings: Settings, clock: Clock, progress: Progress, *, 
         BundleError: the champion does not load.
     """
     champion = champion_bundle(settings)
-    lake = Lake(settings.storage.lake)
-    final = bool(extensions.load("slidr.sources", settings.clicks.source).FINAL_ATTRIBUTION)
-    window = 0 if final else duration(settings.labels.attribution_window)
-    days = lake.days(CLICKS)
-    if not days:
-        raise LabelError(f"{settings.storage.lake} holds no clicks; run `slidr ingest` first")
+    lake, days, final, window = logged(settings)
     newest = lake.read(CLICKS, start=midnight(days[-1]), columns=["time"])["time"].cast("int64").to_numpy().max()
     ripe = min(int(newest) // HOUR * HOUR + HOUR, (clock.now() - window) // HOUR * HOUR)
     end = ripe if day is None else midnight(day) + DAY

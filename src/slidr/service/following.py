@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +32,16 @@ class _Refused(NamedTuple):
     pause: int
 
 
+async def look_often(service: Service, stopping: asyncio.Event, look: Callable[[], Awaitable[None]]) -> None:
+    """Look every `service.follow_seconds` while the service is ready, until the event is set."""
+    seconds = service.parts.settings.service.follow_seconds
+    while not stopping.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), seconds)
+        if not stopping.is_set() and service.ready.is_set():
+            await look()
+
+
 class Follower:
     """Looks at the registry for as long as a service runs.
 
@@ -48,12 +58,7 @@ class Follower:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Look every `service.follow_seconds`, until the event is set."""
-        seconds = self._service.parts.settings.service.follow_seconds
-        while not stopping.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), seconds)
-            if not stopping.is_set() and self._service.ready.is_set():
-                await self._look()
+        await look_often(self._service, stopping, self._look)
 
     async def _look(self) -> None:
         service, loop = self._service, asyncio.get_running_loop()

@@ -69,7 +69,7 @@ class Service:
         self._changing = asyncio.Lock()
         self._files = StateFiles(parts.snapshot_path, parts.root / parts.settings.storage.seed, parts.ring)
         keep = duration(parts.settings.lake.journal_keep)
-        self._upkeep = Upkeep(self._files, self.spawn, keep, clock)
+        self._upkeep = Upkeep(self._files, self.spawn, keep, self.clock)
         self.metrics.watch(
             queue=lambda: self._batcher.waiting if self._batcher else 0,
             entities=lambda: store.live if (store := self._store) else 0,

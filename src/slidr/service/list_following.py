@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from slidr.errors import SettingsError
 from slidr.rules import prepare_rules
+from slidr.service.following import look_often
 from slidr.service.lifecycle import Service
 from slidr.service.queue import UnavailableError
 from slidr.service.turns import short_turns
@@ -54,12 +54,8 @@ class ListFollower:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Look every `service.follow_seconds`, until the event is set; at once back where no list is a file."""
-        seconds = self._service.parts.settings.service.follow_seconds
-        while self._files and not stopping.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), seconds)
-            if not stopping.is_set() and self._service.ready.is_set():
-                await self._look()
+        if self._files:
+            await look_often(self._service, stopping, self._look)
 
     async def _look(self) -> None:
         service, loop = self._service, asyncio.get_running_loop()

@@ -75,19 +75,20 @@ class Upkeep:
 
     def tick(self, batcher: Batcher) -> None:
         """Do what is due; called several times a second, between two requests."""
-        if isinstance(store := batcher.live.store, EmbeddedStore):
-            store.grow_ahead()
+        live, journal, store = batcher.live, batcher.journal, batcher.live.store
+        own = store if isinstance(store, EmbeddedStore) else None
+        if own is not None:
+            own.grow_ahead()
             if self._touching is None or self._touching.done():
-                self._touching = self._toucher.submit(store.touch_ahead)
+                self._touching = self._toucher.submit(own.touch_ahead)
         idle, self._seen_batches = batcher.batches == self._seen_batches, batcher.batches
         if not gc.isenabled() and (idle or gc.get_count()[0] > _GARBAGE):
             gc.collect(1)
         if self._writing:
             return
-        live, journal = batcher.live, batcher.journal
-        if isinstance(live.store, EmbeddedStore):
-            tail = live.store.sequence - self._snapshotted
-            if tail >= _LONG_TAIL * (1 if idle else _BUSY) and not self._copying.locked():
+        if own is not None and not self._copying.locked():
+            tail = own.sequence - self._snapshotted
+            if tail >= _LONG_TAIL * (1 if idle else _BUSY):
                 self._spawn(self.write(live, journal))
                 return
         self._shorten(journal, _REMOVED if idle else _SOME)
