@@ -12,7 +12,7 @@ from slidr.replay.adjustments import adjust, adjusted
 from slidr.replay.corrections import Tally, corrected, corrections
 from slidr.replay.plan import Plan
 from slidr.replay.rescore import Again
-from slidr.tables import Verdict
+from slidr.tables import INVALID, Verdict
 
 Step = Callable[[str], None]
 """Told what comes next, before it is done."""
@@ -110,8 +110,8 @@ def slices(tally: Tally) -> dict[str, dict[str, Any]]:
             cell.slice, {"clicks": 0, "invalid_before": 0, "invalid_after": 0, "changed": 0, "credit": {}}
         )
         entry["clicks"] += clicks
-        entry["invalid_before"] += clicks if cell.before.startswith("invalid") else 0
-        entry["invalid_after"] += clicks if cell.after.startswith("invalid") else 0
+        entry["invalid_before"] += clicks if cell.before in INVALID else 0
+        entry["invalid_after"] += clicks if cell.after in INVALID else 0
         entry["changed"] += clicks if cell.before != cell.after else 0
         if moved := tally.credit[cell]:
             entry["credit"][cell.currency] = entry["credit"].get(cell.currency, 0) + moved
