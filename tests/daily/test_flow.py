@@ -162,6 +162,7 @@ def process(run: Run) -> subprocess.Popen[str]:
 
 def test_a_run_that_is_killed_leaves_no_lock_and_nothing_half(run: Run) -> None:
     """A kill -9 in the middle of training and of publishing; the next run ends what they began, with one bundle."""
+    (Path(run.settings.storage.networks) / "stages.json").unlink()
     for stage in ("train", "publish"):
         with process(run) as killed:
             assert any(stage in line for line in killed.stdout or ()), killed.communicate()
