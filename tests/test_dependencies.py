@@ -88,7 +88,12 @@ def licences(package: Distribution) -> Iterator[str]:
     if "License-Expression" in told:
         yield told["License-Expression"]
         return
-    classified = [line.rpartition(" :: ")[2] for line in told.get_all("Classifier") or () if line.startswith("License")]
+    # Approval by Debian's guidelines is a classifier of its own, and no licence.
+    classified = [
+        line.rpartition(" :: ")[2]
+        for line in told.get_all("Classifier") or ()
+        if line.startswith("License") and line != "License :: DFSG approved"
+    ]
     for one in classified:
         yield CLASSIFIED.get(one, one)
     if not classified:
