@@ -90,6 +90,26 @@ def test_an_open_month_and_one_out_of_order_are_not_closed(tmp_path: Path) -> No
         closed(lake, tmp_path, "2026-04")
 
 
+def test_every_month_before_is_closed_first(tmp_path: Path) -> None:
+    """The message names each open month, also one whose only clicks lie, by UTC, in the month behind it."""
+    lake = lake_of(tmp_path, *(Decided(month, at(f"{month}-10T00:00")) for month in MONTHS))
+    with pytest.raises(BillingError, match="2026-02, 2026-03 have decisions and are not closed; close them in this"):
+        closed(lake, tmp_path, "2026-04")
+    closed(lake, tmp_path, "2026-02")
+    with pytest.raises(BillingError, match="2026-03 has decisions and is not closed; close it before 2026-04"):
+        closed(lake, tmp_path, "2026-04")
+    # An empty month between two does no harm.
+    gap = lake_of(tmp_path / "gap", Decided("a", at("2026-02-10T00:00")), Decided("b", at("2026-04-10T00:00")))
+    with pytest.raises(BillingError, match="2026-02 has decisions"):
+        closed(gap, tmp_path / "gap", "2026-04")
+    closed(gap, tmp_path / "gap", "2026-02")
+    assert closed(gap, tmp_path / "gap", "2026-04") == {"EUR": 1_000_000}
+    west = lake_of(tmp_path / "west", Decided("a", at("2026-03-01T03:00")), Decided("b", at("2026-03-10T00:00")))
+    march, zone = period("2026-03", "America/New_York"), "America/New_York"
+    with pytest.raises(BillingError, match="2026-02 has decisions"):
+        close(west, Registry(tmp_path / "west"), march, zone=zone, now=LATER, who="ann", why="month end")
+
+
 def test_a_replay_that_was_not_ended_holds_the_closing(tmp_path: Path) -> None:
     """Corrections without their adjustments would be counted by half."""
     one = Decided("a", at("2026-02-10T00:00"))

@@ -85,6 +85,10 @@ def test_a_month_is_provisional_and_then_closed(slidr: Run, billed: tuple[str, P
     assert first["due"] == {"EUR": 1_000_000, "USD": 1_000_000}
     text = slidr("billing", "invoice", "2026-03", *billed, "--csv", tmp_path / "invoice.csv").out
     assert f"closed; SHA-256 {first['sha256']}" in text
+    for words in (("report", "2026-03"), ("report", "2026-03-02"), ("advertiser", "2026-03", "acme")):
+        after = slidr("billing", *words, *billed, "--json").document
+        assert (after["provisional"], after["closed_at"][:3]) == (False, "202")
+    assert "closed: the invoice is frozen" in slidr("billing", "report", "2026-03", *billed).out
     records = slidr("audit", "list", "--kind", "close", *billed, "--json").document["records"]
     assert [record["subject"] for record in records] == ["2026-03"]
 

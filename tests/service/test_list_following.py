@@ -21,6 +21,7 @@ from slidr.clock import ManualClock
 from slidr.journal import Context, Entry, Journal
 from slidr.rules import prepare_rules
 from slidr.service.answers import Answer
+from slidr.service.following import registry_of
 from slidr.service.lifecycle import Parts, Service
 from slidr.service.list_following import ListFollower
 from slidr.settings import RulesSettings
@@ -166,6 +167,45 @@ def test_a_list_that_cannot_be_used_changes_nothing(
     assert len(told) == 2
     assert "line 2, 'address,192.0.2.1'" in told[0]
     assert "cannot be read" in told[1]
+
+
+def test_a_list_change_is_in_the_audit_log_once(listed: Parts, deny: Path) -> None:
+    """What two processes of one service take over is recorded by the first, with what the list was before."""
+    listed = listed._replace(follow=True)
+
+    async def main() -> None:
+        async with followed(listed) as one, followed(listed._replace(worker=1)) as other:
+            for lines in (("user,user-0",), ("user,user-0", "user,user-1")):
+                await asyncio.gather(one.look(1), other.look(1))
+                write(deny, *lines)
+                await one.look()
+                await other.look()
+
+    asyncio.run(main())
+    records = registry_of(listed).audit.records()
+    assert [(one.kind, one.subject) for one in records] == [("lists", "service")] * 2
+    changed = records[1].details["changed"][f"deny.lists.{deny}.entries"]
+    assert changed == [1, 2]
+
+
+def test_a_list_holds_where_the_audit_log_cannot_be_written(
+    listed: Parts, deny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who may only read the registry takes lists over all the same, and the log says that they are not in it."""
+    place = tmp_path / listed.settings.storage.registry
+    place.mkdir(parents=True)
+    (place / "audit").touch()  # A file where a folder must be.
+
+    async def main() -> None:
+        async with followed(listed._replace(follow=True)) as at:
+            await at.look()
+            write(deny, "user,user-0", "user,somebody-else")
+            await at.look()
+            assert at.shown("slidr_list_changes_total") == "1.0"
+            assert at.shown("slidr_list_refused") == "0.0"
+
+    asyncio.run(main())
+    assert "not in the audit log" in caplog.text
 
 
 def test_a_touched_list_is_only_younger(listed: Parts, deny: Path) -> None:

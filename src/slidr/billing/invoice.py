@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from datetime import date
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from slidr.billing.clicks import billed_clicks
 from slidr.billing.figures import figures
-from slidr.billing.periods import Period, period
+from slidr.billing.periods import Period, local_days, period
+from slidr.clock import DAY, midnight
 from slidr.errors import BillingError
 from slidr.lake.delta import Lake
 from slidr.registry import Registry
@@ -199,10 +200,13 @@ def _refuse(lake: Lake, wanted: Period, known: Iterable[str], zone: str, now: in
             f"{later[-1]} is closed, and {wanted.name} lies before it; months are closed in their order, so that each"
             " adjustment has one invoice"
         )
-    days = lake.days(DECISIONS)
-    before = sorted({f"{day:%Y-%m}" for day in days if _lies_before(day, wanted)} - set(known))
-    if before and before[-1] < wanted.name and _has_clicks(lake, before[-1], zone):
-        raise BillingError(f"{before[-1]} has decisions and is not closed; close it before {wanted.name}")
+    before = [month for month in _months(lake, zone) if month < wanted.name and month not in known]
+    if open_ones := [month for month in before if _has_clicks(lake, month, zone)]:
+        several = len(open_ones) > 1
+        raise BillingError(
+            f"{', '.join(open_ones)} {'have' if several else 'has'} decisions and {'are' if several else 'is'} not"
+            f" closed; close {'them in this order' if several else 'it'} before {wanted.name}"
+        )
     for cause in _corrections(lake, wanted):
         if lake.transaction(ADJUSTMENTS, cause) is None:
             raise BillingError(
@@ -211,8 +215,10 @@ def _refuse(lake: Lake, wanted: Period, known: Iterable[str], zone: str, now: in
             )
 
 
-def _lies_before(day: date, wanted: Period) -> bool:
-    return f"{day:%Y-%m}" < wanted.name
+def _months(lake: Lake, zone: str) -> list[str]:
+    """Return the months, by the clock of a zone, in which the UTC days with decisions lie."""
+    ends = [moment for day in lake.days(DECISIONS) for moment in (midnight(day), midnight(day) + DAY - 1)]
+    return sorted({str(day)[:_MONTH] for day in local_days(np.array(ends, np.int64), zone).to_pylist()})
 
 
 def _has_clicks(lake: Lake, month: str, zone: str) -> bool:

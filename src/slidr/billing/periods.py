@@ -32,6 +32,11 @@ class Period(NamedTuple):
     start: int
     end: int
 
+    @property
+    def month(self) -> str:
+        """The month itself, or that of the day."""
+        return self.name[: len("2026-11")]
+
 
 def period(text: str, zone: str) -> Period:
     """Return the month or day of a text such as `2026-11` or `2026-11-23`.

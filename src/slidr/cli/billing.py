@@ -32,6 +32,7 @@ _PARTS = ("undecided", "unenforced")
 _ALARM = 4
 """Exit status where a false-positive rate is material."""
 _PROVISIONAL = "provisional: a correction or a late decision may still change these figures"
+_CLOSED = "closed: the invoice is frozen; what was corrected since is in these figures, and credited in a later invoice"
 
 
 @click.group(short_help="Report what clicks are charged; close a month.")
@@ -58,8 +59,9 @@ def report(settings: Settings, wanted: str, *, by: tuple[str, ...], file: Path |
     if file is not None:
         _write(file, rows)
     sums = {currency: _amounts(one) for currency, one in totals(found).items()}
-    document = {**_told(chosen, settings), "by": by, "rows": rows, "totals": sums}
-    return Outcome(f"{_table(by, found)}\n\n{_PROVISIONAL}", document)
+    state = _state(chosen, settings)
+    document = {**_told(chosen, settings), **state, "by": by, "rows": rows, "totals": sums}
+    return Outcome(f"{_table(by, found)}\n\n{_said(state)}", document)
 
 
 @billing.command(short_help="What an advertiser is shown: outcomes, no thresholds and no scores.")
@@ -83,8 +85,9 @@ def advertiser(settings: Settings, wanted: str, name: str, *, file: Path | None)
     if file is not None:
         _write(file, rows)
     sums = {currency: _amounts(one) for currency, one in totals(found).items()}
-    document = {**_told(chosen, settings), "advertiser": name, "by": by, "rows": rows, "totals": sums}
-    return Outcome(f"{_table(by, found)}\n\n{_PROVISIONAL}", document)
+    state = _state(chosen, settings)
+    document = {**_told(chosen, settings), **state, "advertiser": name, "by": by, "rows": rows, "totals": sums}
+    return Outcome(f"{_table(by, found)}\n\n{_said(state)}", document)
 
 
 @billing.command("false-positives", short_help="Purchasing clicks that were found invalid, by slice.")
@@ -102,8 +105,9 @@ def false_positives(settings: Settings, wanted: str) -> Outcome:
     alarm = any(one.alarm for one in found)
     lines = [_rate(one, currency) for one in found for currency in one.cost]
     headers = ("slice", "purchasing", "invalid", "rate", "95 % interval", "currency", "by cost", "")
-    text = tabulate(lines, headers, disable_numparse=True)
-    document = {**_told(chosen, settings), "material_fpr": limit, "alarm": alarm, "slices": rows}
+    state = _state(chosen, settings)
+    text = f"{tabulate(lines, headers, disable_numparse=True)}\n\n{_said(state)}"
+    document = {**_told(chosen, settings), **state, "material_fpr": limit, "alarm": alarm, "slices": rows}
     return Outcome(text, document, status=_ALARM if alarm else 0)
 
 
@@ -206,8 +210,18 @@ def _told(chosen: Period, settings: Settings) -> dict[str, Any]:
         "timezone": settings.timezone,
         "from": _moment(chosen.start),
         "until": _moment(chosen.end),
-        "provisional": True,
     }
+
+
+def _state(chosen: Period, settings: Settings) -> dict[str, Any]:
+    """Return whether the month of a period is closed, and since when."""
+    kept = invoices(Lake(settings.storage.lake)).get(chosen.month)
+    at = None if kept is None else kept.invoice.closed_at
+    return {"provisional": kept is None, "closed_at": None if at is None else _moment(at)}
+
+
+def _said(state: dict[str, Any]) -> str:
+    return _PROVISIONAL if state["provisional"] else _CLOSED
 
 
 def _moment(time: int) -> str:

@@ -24,7 +24,7 @@ from slidr.errors import RegistryError
 from slidr.features.keys import KeyRing, read_secrets
 from slidr.objects import Objects, numbered
 from slidr.registry.bundles import MANIFEST, Bundles
-from slidr.registry.changes import record_changes
+from slidr.registry.changes import record_changes, record_lists
 from slidr.registry.history import (
     HistoryEntry,
     Named,
@@ -38,7 +38,7 @@ from slidr.registry.history import (
 )
 from slidr.settings import Settings, duration
 
-__all__ = ["MANIFEST", "HistoryEntry", "Named", "Registry", "open_registry", "record_changes"]
+__all__ = ["MANIFEST", "HistoryEntry", "Named", "Registry", "open_registry", "record_changes", "record_lists"]
 
 _CHAMPIONS = "champions/"
 _ATTEMPTS = 256

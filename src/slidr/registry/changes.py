@@ -39,9 +39,16 @@ def record_changes(
     """
     found = (
         audit.changed("settings", subject, settings_document(settings), at=at, who=who, why=why),
-        audit.changed("lists", subject, lists_document(rules), at=at, who=who, why=why),
+        record_lists(audit, rules, subject=subject, at=at, who=who, why=why),
     )
     return tuple(record for record in found if record is not None)
+
+
+def record_lists(
+    audit: Audit, rules: Sequence[ListRule], *, subject: str, at: int, who: str, why: str
+) -> Record | None:
+    """Record lists alone, where they differ from what was recorded last; see `record_changes`."""
+    return audit.changed("lists", subject, lists_document(rules), at=at, who=who, why=why)
 
 
 def settings_document(settings: Settings) -> dict[str, Any]:
@@ -51,8 +58,16 @@ def settings_document(settings: Settings) -> dict[str, Any]:
     0.005
     """
     document: dict[str, Any] = msgspec.to_builtins(settings)
-    document["store"]["redis"] = [_SECRET.sub("://", address) for address in document["store"]["redis"]]
-    return {name: value for name, value in document.items() if name not in _PLACES}
+    return {name: _bare(value) for name, value in document.items() if name not in _PLACES}
+
+
+def _bare(value: Any) -> Any:
+    """Return a value without the passwords of the addresses in it."""
+    if isinstance(value, dict):
+        return {name: _bare(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_bare(one) for one in value]
+    return _SECRET.sub("://", value) if isinstance(value, str) else value
 
 
 def lists_document(rules: Sequence[ListRule]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Follower:
         named: Named | None = None
         try:
             if self._registry is None:
-                self._registry = await loop.run_in_executor(None, _registry, service.parts)
+                self._registry = await loop.run_in_executor(None, registry_of, service.parts)
             registry = self._registry
             named = await loop.run_in_executor(None, registry.named)
             if named is None or named == self._named or self._tried(named):
@@ -121,10 +121,11 @@ class Follower:
         )
 
 
-def _registry(parts: Parts) -> Registry:
+def registry_of(parts: Parts) -> Registry:
+    """Return the registry that a service follows."""
     storage = parts.settings.storage
     location = storage.registry if "://" in storage.registry else str(parts.root / storage.registry)
-    return Registry(location, stable_after=duration(parts.settings.registry.stable_after))
+    return Registry(location, secret=parts.ring, stable_after=duration(parts.settings.registry.stable_after))
 
 
 def _deciding(parts: Parts) -> tuple[str, str | None]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from slidr.errors import SettingsError
-from slidr.rules import prepare_rules
-from slidr.service.following import look_often
+from slidr.errors import SettingsError, SlidrError
+from slidr.registry import record_lists
+from slidr.rules import ListRule, prepare_rules
+from slidr.service.following import look_often, registry_of
 from slidr.service.lifecycle import Service
+from slidr.service.opening import Parts
 from slidr.service.queue import UnavailableError
 from slidr.service.turns import short_turns
 
@@ -35,7 +38,8 @@ class ListFollower:
 
     A file is read once it was the same at two looks, so that one which is being written is left alone. Where it can be
     used it takes the place of the one before; where it cannot, that one stays, the log says why, and the metric
-    `slidr_list_refused` is 1 until it can.
+    `slidr_list_refused` is 1 until it can. What was taken over goes into the audit log of the registry that the service
+    follows, once for all processes that read the same lists.
 
     Args:
         service: takes over what is found; its rules are those of the files as they were read at the start.
@@ -83,6 +87,23 @@ class ListFollower:
             service.metrics.list_refused.set(0)
             if changed:
                 _log.info("lists taken over: %s", ", ".join(changed))
+                if service.parts.follow:
+                    await loop.run_in_executor(None, _record, service.parts, rules, service.clock.now())
+
+
+def _record(parts: Parts, rules: Sequence[ListRule], now: int) -> None:
+    """Write into the audit log what lists are read now; who may only read the registry goes on all the same."""
+    try:
+        record_lists(
+            registry_of(parts).audit,
+            rules,
+            subject="service",
+            at=now,
+            who=f"service on {socket.gethostname()}",
+            why="list files changed while the service ran",
+        )
+    except (SlidrError, OSError) as fault:
+        _log.warning("the lists that were taken over are not in the audit log: %s", fault)
 
 
 def _stamps(files: Iterable[Path]) -> _Stamps:
