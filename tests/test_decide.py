@@ -17,13 +17,13 @@ from tests import small
 from slidr.batch import decide_table
 from slidr.bundle import Bundle, Parts, write_bundle
 from slidr.clock import HOUR, MINUTE
+from slidr.contest import read_champion
 from slidr.decide import (
     MODEL,
     Decider,
     Decisions,
     check_serves,
     deciders,
-    read_champion,
     union_layout,
 )
 from slidr.errors import BundleError, RegistryError

@@ -8,15 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from slidr.bundle import Bundle, read_bundle
-from slidr.errors import BundleError, RegistryError
+from slidr.bundle import Bundle
+from slidr.errors import BundleError
 from slidr.features.catalogue import parse_features
 from slidr.features.clicks import Click, ClickBatch, click_type, encode_clicks
 from slidr.features.doubts import DOUBTS, doubts_of
@@ -26,7 +25,6 @@ from slidr.features.side_by_side import BlockwiseStore, SideBySide, View, side_b
 from slidr.features.store import Folded, Soundness, Store
 from slidr.journal import Context
 from slidr.model.scorer import Scorer
-from slidr.registry import Named, Registry
 from slidr.rules import ListRule
 from slidr.slices import ROOT, ancestors, slice_path
 from slidr.tables import Verdict
@@ -37,42 +35,6 @@ ALLOW = "allow"
 # The attributes of an enumeration are looked up slowly, and these stand in every decision.
 _VALID, _INVALID, _BY_MODEL = Verdict.VALID, Verdict.INVALID_SOPHISTICATED, (MODEL,)
 _MOST_SLICES = 100_000
-
-
-def read_champion(registry: str, folder: Path) -> Bundle:
-    """Return the champion of a registry, fetched into a folder.
-
-    Raises:
-        RegistryError: the registry cannot be read, or has no champion.
-        BundleError: the bundle does not load exactly.
-    """
-    return read_contest(registry, folder)[0]
-
-
-def read_contest(registry: str, folder: Path) -> tuple[Bundle, Bundle | None]:
-    """Return the champion of a registry and its challenger, None where there is none, fetched into a folder.
-
-    Raises:
-        RegistryError: the registry cannot be read, or has no champion.
-        BundleError: a bundle does not load exactly.
-    """
-    held = Registry(registry)
-    named = held.named()
-    if named is None:
-        raise RegistryError(f"registry {registry} has no champion; run `slidr daily`, or `slidr promote` a bundle")
-    return read_named(held, named, folder)
-
-
-def read_named(registry: Registry, named: Named, folder: Path) -> tuple[Bundle, Bundle | None]:
-    """Return champion and challenger of these names, fetched into a folder.
-
-    Raises:
-        RegistryError: the registry cannot be read, or lacks one.
-        BundleError: a bundle does not load exactly.
-    """
-    champion = read_bundle(registry.fetch(named.champion, folder))
-    rival = None if named.challenger is None else read_bundle(registry.fetch(named.challenger, folder))
-    return champion, rival
 
 
 def check_serves(bundle: Bundle, device: str = "cpu") -> Scorer:
@@ -212,6 +174,15 @@ def union_layout(bundles: Sequence[Bundle], rules: Sequence[ListRule] = ()) -> L
     return layouts[0] if len(layouts) == 1 else side_by_side(layouts)[0]
 
 
+def _hits(rules: Iterable[ListRule], attributes: Mapping[str, Sequence[object]], clicks: int) -> list[tuple[str, ...]]:
+    """Return the names of the rules that each click hits."""
+    hits: list[tuple[str, ...]] = [()] * clicks
+    for rule in rules:
+        for place in rule.hits(attributes):
+            hits[place] = (*hits[place], rule.name)
+    return hits
+
+
 def _layouts(bundles: Sequence[Bundle], rules: Sequence[ListRule]) -> list[Layout]:
     """Return the layouts of the bundles and, behind them, that of the features which list rules read, if any do."""
     layouts = [compile_catalogue(bundle.catalogue) for bundle in bundles]
@@ -291,7 +262,7 @@ class Decider:
         began = time.perf_counter()
         folded = self.store.fold(batch)
         ended = time.perf_counter()
-        lists = self._hits(batch, attributes)
+        lists = _hits(self.rules, {**attributes, **self._counted(batch)}, len(batch))
         ruled = time.perf_counter()
         return self._judge(batch, click_ids, attributes, folded, lists, (ruled - ended, ended - began))
 
@@ -306,16 +277,33 @@ class Decider:
         return self._judge(first.batch, first.click_ids, attributes, folded, first.lists, (0.0, 0.0))
 
     def unmeasured(self, clicks: Sequence[Click], reason: str) -> Decisions:
-        """Decide that clicks are not measured, for a reason that the store need not be asked for; none is folded."""
+        """Decide clicks without the store, for a reason that it need not be asked for; none is folded.
+
+        They are not measured, but for those that a list rule hits which counts nothing.
+        """
         batch = encode_clicks(clicks, self.encoding, self.pseudonymiser)
-        attributes = attributes_of(clicks, self.bundle.contract.slice_columns)
+        attributes = attributes_of(clicks, self.columns)
         count, never = len(batch), np.full(len(batch), np.nan, np.float32)
+        lists = _hits([rule for rule in self.rules if not rule.features], attributes, count)
+        verdicts: list[Verdict] = [Verdict.UNMEASURABLE] * count
+        reasons: list[tuple[str, ...]] = [(reason,)] * count
+        self._follow_lists(lists, verdicts, reasons)
         return Decisions(
             batch, [click.click_id for click in clicks], np.zeros((count, 0), np.float32), np.full(count, -1),
-            np.zeros(count, np.bool_), never, never, self._slice(attributes, count)[0],
-            [Verdict.UNMEASURABLE] * count, [(reason,)] * count, [()] * count, self.bundle.id, self._context,
-            (0.0, 0.0, 0.0),
+            np.zeros(count, np.bool_), never, never, self._slice(attributes, count)[0], verdicts, reasons, lists,
+            self.bundle.id, self._context, (0.0, 0.0, 0.0),
         )  # fmt: skip
+
+    def counted_hits(self, batch: ClickBatch) -> list[tuple[str, ...]]:
+        """Return the names of the list rules that count which each click hits, behind the fold of the batch."""
+        if self._counts is None:
+            return [()] * len(batch)
+        return _hits([rule for rule in self.rules if rule.features], self._counted(batch), len(batch))
+
+    def general(self, names: tuple[str, ...]) -> tuple[Verdict, tuple[str, ...]]:
+        """Return what the list rules that a click hits decide, and the reasons."""
+        invalid = tuple(name for name in names if name not in self._allowing)
+        return (Verdict.INVALID_GENERAL if invalid else _VALID), invalid
 
     def scores(self, rows: NDArray[np.float32], asked: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return the model's scores of rows, float32[n]; NaN for those that it is not asked about."""
@@ -329,17 +317,21 @@ class Decider:
         found = next(above for above in ancestors(path) if above in self._thresholds)
         return found, self._thresholds[found]
 
-    def _hits(self, batch: ClickBatch, attributes: Mapping[str, Sequence[object]]) -> list[tuple[str, ...]]:
-        """Return the names of the list rules that each click hits."""
-        if self._counts is not None:
-            counted = self._counts.fold(batch)
-            values = np.where(counted.soundness == Soundness.SOUND, counted.rows.T, np.float32(0))
-            attributes = {**attributes, **dict(zip(self._counts.layout.names, values.tolist(), strict=True))}
-        hits: list[tuple[str, ...]] = [()] * len(batch)
-        for rule in self.rules:
-            for place in rule.hits(attributes):
-                hits[place] = (*hits[place], rule.name)
-        return hits
+    def _counted(self, batch: ClickBatch) -> dict[str, list[object]]:
+        """Return the values of the features that list rules read, by name."""
+        if self._counts is None:
+            return {}
+        counted = self._counts.fold(batch)
+        values = np.where(counted.soundness == Soundness.SOUND, counted.rows.T, np.float32(0))
+        return dict(zip(self._counts.layout.names, values.tolist(), strict=True))
+
+    def _follow_lists(
+        self, lists: list[tuple[str, ...]], verdicts: list[Verdict], reasons: list[tuple[str, ...]]
+    ) -> None:
+        """Let what list rules hit go before all else."""
+        for place, names in enumerate(lists):
+            if names:
+                verdicts[place], reasons[place] = self.general(names)
 
     def _judge(
         self,
@@ -365,11 +357,7 @@ class Decider:
             thresholds[~asked] = np.nan
             for place in doubts.nonzero()[0].tolist():
                 verdicts[place], reasons[place] = Verdict.UNMEASURABLE, (DOUBTS[doubts[place]],)
-            for place, names in enumerate(lists):
-                if names:
-                    invalid = tuple(name for name in names if name not in self._allowing)
-                    verdicts[place] = Verdict.INVALID_GENERAL if invalid else _VALID
-                    reasons[place] = invalid
+            self._follow_lists(lists, verdicts, reasons)
         for place in (scores > thresholds).nonzero()[0].tolist():
             verdicts[place], reasons[place] = _INVALID, _BY_MODEL
         seconds = (*spent, time.perf_counter() - began)

@@ -65,7 +65,7 @@ def test_the_base_install_loads_a_champion(learned: Learned) -> None:
 from datetime import datetime, timezone
 from pathlib import Path
 import slidr
-from slidr.decide import read_champion
+from slidr.contest import read_champion
 from slidr.features.keys import Pseudonymiser, read_secret
 from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore

@@ -14,12 +14,12 @@ from tests.learned import NOW, Learned, copy_of
 
 from slidr.bundle import read_bundle
 from slidr.clock import ManualClock
+from slidr.contest import read_champion
 from slidr.daily.calibration import read_calibration, read_thresholds
 from slidr.daily.judge import judge, publish, read_evaluation, write_report
 from slidr.daily.parts import read_part
 from slidr.daily.plan import Run
 from slidr.daily.stages import read_networks, read_reference
-from slidr.decide import read_champion
 from slidr.errors import FeatureError, LabelError, SettingsError
 from slidr.model.scorer import Scorer
 from slidr.registry import Registry

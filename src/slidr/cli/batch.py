@@ -13,7 +13,8 @@ from tabulate import tabulate
 from slidr.batch import decide_table, decisions_table
 from slidr.cli.options import Bars, Outcome, printed, settings_option
 from slidr.clock import DAY, SECOND, SystemClock
-from slidr.decide import deciders, read_champion, union_layout
+from slidr.contest import read_champion
+from slidr.decide import deciders, union_layout
 from slidr.errors import TableError
 from slidr.features.backfill import fold_log
 from slidr.features.keys import read_secrets

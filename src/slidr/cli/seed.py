@@ -10,7 +10,7 @@ import click
 
 from slidr.cli.options import Outcome, journals_option, printed, settings_option
 from slidr.clock import SystemClock
-from slidr.decide import read_champion
+from slidr.contest import read_champion
 from slidr.errors import JournalError, ServiceError, SettingsError
 from slidr.features.keys import read_secrets
 from slidr.features.layout import compile_catalogue

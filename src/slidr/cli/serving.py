@@ -15,7 +15,7 @@ import msgspec
 
 from slidr.cli.options import Outcome, account, printed, settings_option
 from slidr.clock import SECOND, SystemClock
-from slidr.decide import read_contest
+from slidr.contest import read_contest
 from slidr.errors import RegistryError
 from slidr.features.catalogue import default_catalogue
 from slidr.features.keys import read_secrets, rotate_secret

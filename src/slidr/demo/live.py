@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slidr.batch import decide_table
-from slidr.decide import deciders, read_champion, union_layout
+from slidr.contest import read_champion
+from slidr.decide import deciders, union_layout
 from slidr.errors import ServiceError
 from slidr.features.clicks import Click
 from slidr.features.keys import read_secrets

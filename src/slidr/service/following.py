@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from slidr.bundle import Bundle, read_bundle
 from slidr.clock import MINUTE
-from slidr.decide import check_serves, read_named
+from slidr.contest import read_named
+from slidr.decide import check_serves
 from slidr.errors import BundleError, ServiceError, SlidrError
 from slidr.registry import Named, Registry
 from slidr.service.lifecycle import Service
