@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -23,6 +24,7 @@ from slidr.journal import Journal
 from slidr.service.answers import Answer
 from slidr.service.lifecycle import Parts, Service
 from slidr.service.recovery import recover
+from slidr.service.state_files import StateFiles, kept_states
 
 
 def test_a_new_service_starts_from_the_last_backfill(parts: Parts) -> None:
@@ -127,7 +129,7 @@ def test_keys_rotate_without_a_gap(parts: Parts, *, restarts: bool) -> None:
     names = compile_catalogue(parts.bundle.catalogue).names
     told = [column for column, name in enumerate(names) if not name.endswith(("_mean", "_variation"))]
     np.testing.assert_array_equal(rows[:, told], whole_rows[:, told])
-    assert [path.name for path in parts.root.glob("state*")] == ["state.npz"]
+    assert set(parts.root.glob("state*")) == set(kept_states(parts.snapshot_path))
 
 
 def journalled(parts: Parts) -> NDArray[np.float32]:
@@ -153,3 +155,16 @@ def test_a_seed_of_the_next_key_is_served_with_it(parts: Parts) -> None:
             assert service.batcher.live.champion.pseudonymiser.fingerprint == ring.newest.fingerprint
 
     asyncio.run(main())
+
+
+def test_the_first_state_of_each_day_is_kept(tmp_path: Path) -> None:
+    """A replay finds the state from before the newest days; older ones, and what is not a state, leave no trace."""
+    own = tmp_path / "state.npz"
+    files = StateFiles(own, tmp_path / "seed.npz", None, days=2)
+    files.keep(NOW)
+    assert kept_states(own) == [own]
+    for hours in (0, 1, 24, 48):
+        own.with_suffix(".part").write_text(str(hours))
+        own.with_suffix(".part").replace(own)
+        files.keep(NOW + hours * HOUR)
+    assert [path.read_text() for path in kept_states(own)] == ["48", "24", "48"]

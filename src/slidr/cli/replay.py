@@ -12,25 +12,30 @@ import click
 import msgspec
 from tabulate import tabulate
 
-from slidr.bundle import read_bundle
+from slidr.bundle import Bundle, read_bundle
 from slidr.cli.options import Bars, account, printed, settings_option
 from slidr.cli.options import Outcome as Said
 from slidr.clock import SECOND, SystemClock
-from slidr.decide import Decider
+from slidr.decide import deciders, union_layout
 from slidr.errors import RegistryError, ReplayError
 from slidr.features.keys import read_secrets
 from slidr.features.layout import compile_catalogue
+from slidr.features.slow import SlowTables
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal
 from slidr.journals import journals_at
 from slidr.lake.delta import Lake
 from slidr.registry import Registry, open_registry
 from slidr.replay.adjustments import refuse_past
+from slidr.replay.again import Again, Progress
 from slidr.replay.plan import Plan, declared, default_id, known_plan
-from slidr.replay.rescore import Again, rescore
+from slidr.replay.recompute import begin, recompute
+from slidr.replay.rescore import rescore
 from slidr.replay.review import Review
 from slidr.replay.review import review as review_click
 from slidr.replay.running import Outcome, preview, publish
+from slidr.rules import prepare_rules
+from slidr.service.state_files import kept_states
 from slidr.settings import Settings, duration
 from slidr.ship import ship
 from slidr.slices import ROOT
@@ -44,6 +49,14 @@ _MICROS = 1_000_000
 @settings_option
 @click.option("--from", "start", type=_MOMENT, required=True, help="Clicks made from this time on, UTC.")
 @click.option("--until", "end", type=_MOMENT, required=True, help="Clicks made before this time, UTC.")
+@click.option(
+    "--method",
+    type=click.Choice(["rescore", "recompute"]),
+    default="rescore",
+    show_default=True,
+    help="Take the rows as they were journalled, or fold the clicks again, up to one horizon behind --until.",
+)
+@click.option("--incomplete", is_flag=True, help="Go over what is there although parts of the journals are missing.")
 @click.option("--bundle", help="What decides; the champion where none is named.")
 @click.option("--slice", "path", default=ROOT, show_default=True, help="Only clicks of this slice.")
 @click.option("--campaign", help="Only clicks of this campaign.")
@@ -52,10 +65,11 @@ _MICROS = 1_000_000
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
 @printed
 def replay(settings: Settings, *, start: datetime, end: datetime, **chosen: Any) -> Said:
-    """Decide clicks of the past again by their journalled rows, and let these decisions supersede the earlier ones.
+    """Decide clicks of the past again, and let these decisions supersede the earlier ones.
 
-    Adjustments say what is to be credited or charged for it. Run again under the same id it adds nothing, and finishes
-    what a killed run began. What the journals hold is shipped first.
+    Rescoring puts the rows that were journalled through a bundle. Recomputing folds the clicks again in their order,
+    and so settles what was unmeasurable too. Adjustments say what is to be credited or charged. Run again under the
+    same id it adds nothing, and finishes what a killed run began. What the journals hold is shipped first.
     """
     clock, lake, registry = SystemClock(), Lake(settings.storage.lake), open_registry(settings)
     bundle = chosen["bundle"] or _champion(registry)
@@ -64,20 +78,22 @@ def replay(settings: Settings, *, start: datetime, end: datetime, **chosen: Any)
         raise ReplayError(
             f"{settings.storage.lake} holds no journalled rows; `slidr ship` puts those of a service there"
         )
+    loaded = read_bundle(registry.fetch(bundle, Path(settings.storage.bundles)))
+    horizon = compile_catalogue(loaded.catalogue).horizon
+    reach = horizon if chosen["method"] == "recompute" else 0
     plan = Plan(
-        id="unnamed", method="rescore", bundle=bundle, start=_micros(start), end=_micros(end), slice=chosen["path"],
-        campaign=chosen["campaign"], rows=lake.version(ROWS), at=clock.now(),
+        id="unnamed", method=chosen["method"], bundle=bundle, start=_micros(start), end=_micros(end) + reach,
+        slice=chosen["path"], campaign=chosen["campaign"],
+        # Each of several parts of Redis numbers by itself, and a repeat leaves a gap there.
+        incomplete=chosen["incomplete"] or settings.store.partitions > 1,
+        rows=lake.version(ROWS), at=clock.now(),
     )  # fmt: skip
     plan = msgspec.structs.replace(plan, id=chosen["identity"] or default_id(plan))
     plan = known_plan(registry.audit, plan) or plan
-    loaded = read_bundle(registry.fetch(bundle, Path(settings.storage.bundles)))
-    store = EmbeddedStore(compile_catalogue(loaded.catalogue))
-    decider = Decider(loaded, store, read_secrets(Path(settings.storage.key_file)).newest)
     bars = Bars()
 
     def again() -> Iterator[Again]:
-        counting = bars.counting("rescore")
-        yield from rescore(lake, plan, decider, counting)
+        yield from _decided_again(settings, lake, plan, loaded, bars.counting(plan.method))
         bars.close()
 
     if chosen["dry_run"]:
@@ -122,6 +138,23 @@ def _champion(registry: Registry) -> str:
     if champion is None:
         raise RegistryError(f"registry {registry.location} has no champion; name what is to decide with --bundle")
     return champion.bundle
+
+
+def _decided_again(settings: Settings, lake: Lake, plan: Plan, bundle: Bundle, progress: Progress) -> Iterator[Again]:
+    """Yield the clicks of a plan, decided again by its method."""
+    storage = settings.storage
+    pseudonymiser = read_secrets(Path(storage.key_file)).at(plan.start, compile_catalogue(bundle.catalogue).horizon)
+    rules = prepare_rules(settings.rules) if plan.method == "recompute" else ()
+    layout = union_layout((bundle,), rules)
+    tables = SlowTables(Path(storage.slow), duration(settings.features.slow_age), pseudonymiser.fingerprint)
+    store = EmbeddedStore(layout, most=settings.features.most_entities, slow=tables if layout.slow else None)
+    decider = deciders((bundle,), lambda _layout: store, pseudonymiser, rules)[0]
+    if plan.method == "rescore":
+        yield from rescore(lake, plan, decider, progress)
+        return
+    states = [*kept_states(Path(storage.state)), Path(storage.seed)]
+    begun = begin(lake, plan, states, pseudonymiser.fingerprint, layout.horizon)
+    yield from recompute(lake, plan, decider, store, begun, progress)
 
 
 def _ship(settings: Settings, lake: Lake, clock: SystemClock) -> None:

@@ -113,6 +113,22 @@ def read_snapshot(path: Path, *, fingerprint: str) -> Snapshot:
     )
 
 
+def snapshot_sequence(path: Path, *, fingerprint: str) -> int:
+    """Return the sequence of the first click that a snapshot has not folded; its state is not read.
+
+    Raises:
+        FeatureError: the file is not a snapshot, or was hashed with another key.
+    """
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            head = json.loads(file["about"].tobytes())
+            if (head["version"], head["fingerprint"]) == (VERSION, fingerprint):
+                return int(file["numbers"][1])
+    except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile) as fault:
+        raise FeatureError(f"{path} is not a snapshot of feature state: {fault}") from None
+    raise FeatureError(f"{path} is of another version or secret key than this process reads")
+
+
 def snapshot_fingerprint(path: Path) -> str | None:
     """Return the fingerprint of the secret key of a snapshot, or None where the file is missing or damaged."""
     try:

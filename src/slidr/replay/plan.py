@@ -25,23 +25,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: names the replay; one that is run again under its id adds nothing.
-        method: rows of the journal through the bundle.
+        method: `rescore`, the rows of the journal through the bundle; or `recompute`, the clicks folded again.
         bundle: what decides.
         start: clicks made from then on are decided again, microseconds UTC.
         end: those made from then on are not.
         slice: only clicks of this slice.
         campaign: only clicks of this campaign; None for all.
+        incomplete: whether it may go over what is there where rows of clicks that were folded are missing.
         rows: Delta version of ROWS whose clicks it reads: what is shipped later is not part of it.
         at: when it was declared, microseconds UTC; the time of its decisions.
     """
 
     id: str
-    method: Literal["rescore"]
+    method: Literal["rescore", "recompute"]
     bundle: str
     start: int
     end: int
     slice: str = ROOT
     campaign: str | None = None
+    incomplete: bool = False
     rows: int = 0
     at: int = 0
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from slidr.lake.delta import Lake
 from slidr.replay.adjustments import adjust, adjusted
+from slidr.replay.again import Again
 from slidr.replay.corrections import Tally, corrected, corrections
 from slidr.replay.plan import Plan
-from slidr.replay.rescore import Again
 from slidr.tables import INVALID, Verdict
 
 Step = Callable[[str], None]

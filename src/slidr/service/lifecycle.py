@@ -67,7 +67,8 @@ class Service:
         self._tasks: set[asyncio.Task[None]] = set()
         self._keys_change: int | None = None
         self._changing = asyncio.Lock()
-        self._files = StateFiles(parts.snapshot_path, parts.root / parts.settings.storage.seed, parts.ring)
+        seed, days = parts.root / parts.settings.storage.seed, parts.settings.service.state_days
+        self._files = StateFiles(parts.snapshot_path, seed, parts.ring, days)
         keep = duration(parts.settings.lake.journal_keep)
         self._upkeep = Upkeep(self._files, self.spawn, keep, self.clock)
         self.metrics.watch(

@@ -140,6 +140,7 @@ def open_all(parts: Parts, files: StateFiles, clock: Clock) -> Opened:
             _refuse_given_twice(parts, journal)
         else:
             files.adopt_seed(journal)
+            files.keep(now)
             pseudonymiser = files.hashing(now, horizon) or pseudonymiser
             live = open_live(parts, pseudonymiser, lambda layout: _embedded(parts, layout, pseudonymiser))
         for context in live.contexts:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import UTC, datetime
 from glob import escape
 from pathlib import Path
 
+from slidr.clock import SECOND
 from slidr.features.keys import KeyRing, Pseudonymiser
 from slidr.features.snapshot import snapshot_fingerprint, write_snapshot
 from slidr.features.store import EmbeddedStore
@@ -14,6 +16,7 @@ from slidr.journal import Journal
 from slidr.service.recovery import recover
 
 _NEW = ".new"
+_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 
 
 class StateFiles:
@@ -26,12 +29,14 @@ class StateFiles:
         own: the file of the snapshot.
         seed: the file of the last backfill's state.
         ring: the secret keys; None where they do not rotate.
+        days: UTC days whose first snapshot stays, for replays.
     """
 
-    def __init__(self, own: Path, seed: Path, ring: KeyRing | None) -> None:
+    def __init__(self, own: Path, seed: Path, ring: KeyRing | None, days: int = 0) -> None:
         self.own = own
         self._seed = seed
         self._ring = ring
+        self._days = days
 
     def adopt_seed(self, journal: Journal) -> None:
         """Let a service that has decided nothing yet go on from the last backfill, in a copy of its own."""
@@ -40,6 +45,17 @@ class StateFiles:
             part = self.own.with_name(f"{self.own.name}.part")
             shutil.copyfile(self._seed, part)
             part.replace(self.own)
+
+    def keep(self, now: int) -> None:
+        """Let the state as it is stay as that of a UTC day, unless the day has one, and remove those of older days."""
+        kept = [path for path in kept_states(self.own) if path != self.own]
+        today = self.own.with_name(f"{self.own.stem}.{_day(now)}{self.own.suffix}")
+        if self._days and self.own.exists() and today not in kept:
+            # A snapshot is never changed, only replaced: another name for it costs nothing.
+            os.link(self.own, today)
+            kept.append(today)
+        for path in sorted(kept)[: max(len(kept) - self._days, 0)]:
+            path.unlink(missing_ok=True)
 
     def hashing(self, now: int, horizon: int) -> Pseudonymiser | None:
         """Return what hashes now: what the ring says, but the next key alone where only its state is there."""
@@ -108,6 +124,15 @@ class StateFiles:
 
     def _aside(self, fingerprint: str) -> Path:
         return self.own.with_name(f"{self.own.stem}.{fingerprint}{self.own.suffix}")
+
+
+def kept_states(own: Path) -> list[Path]:
+    """Return the files of a service's states: its snapshot, and those of days."""
+    return [own, *sorted(own.parent.glob(f"{escape(own.stem)}.{_DATE}{escape(own.suffix)}"))]
+
+
+def _day(now: int) -> str:
+    return datetime.fromtimestamp(now / SECOND, UTC).date().isoformat()
 
 
 def _new(path: Path) -> Path:

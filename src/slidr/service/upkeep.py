@@ -115,6 +115,7 @@ class Upkeep:
                 # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
                 await self._run(journal.checkpoint)
                 self._files.adopt(aside.process)
+                self._files.keep(self._clock.now())
                 self._held = held
             except (SlidrError, OSError) as fault:
                 _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
@@ -126,6 +127,7 @@ class Upkeep:
             if isinstance(live.store, EmbeddedStore):
                 self._files.prepare(live.store, live.champion.pseudonymiser)
                 self._files.adopt(os.getpid())
+                self._files.keep(self._clock.now())
         except (SlidrError, OSError) as fault:
             _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
 

@@ -86,6 +86,9 @@ class ServiceSettings(Section, frozen=True):
     entities: Annotated[
         int, Meta(ge=1024, description="live entities of one kind that memory is set aside for at the start")
     ] = 262_144
+    state_days: Annotated[
+        int, Meta(ge=0, le=366, description="UTC days whose first state stays beside storage.state, for replays")
+    ] = 3
     durability: Annotated[
         Literal["process", "power"],
         Meta(description="what an acknowledged decision survives: a kill of the 'process', or a loss of 'power' too"),
