@@ -122,7 +122,7 @@ class RegistrySettings(Section, frozen=True):
 
     stable_after: Annotated[
         str, Meta(description="time as champion without an alarm after which a rollback may go to a bundle")
-    ] = "24h"
+    ] = "20h"
 
 
 class ReplaySettings(Section, frozen=True):
