@@ -238,7 +238,7 @@ class Lake:
             TableError: the table or a column does not exist, or the lake holds another schema version.
         """
         with self._faults(table):
-            dataset, wanted, days = self._chosen(table, (start, end), columns, version)
+            dataset, wanted, days = self.dataset(table, (start, end), columns, version)
             if table.timed:
                 empty = dataset.schema.empty_table().select(wanted)
                 parts = (span_rows(dataset, day, (start, end), wanted, table) for day in days)
@@ -265,7 +265,7 @@ class Lake:
             TableError: as `read` does.
         """
         with self._faults(table):
-            dataset, wanted, days = self._chosen(table, (start, end), columns, version)
+            dataset, wanted, days = self.dataset(table, (start, end), columns, version)
             for day in days:
                 for span in spans(dataset, day, (start, end), rows):
                     found = span_rows(dataset, day, span, wanted, table)
@@ -340,14 +340,18 @@ class Lake:
         with self._faults(table):
             return str((self.exists(table) and held_version(self.open(table))) or table.version)
 
-    def _chosen(
+    def dataset(
         self,
         table: Table,
         bounds: Bounds,
         columns: Sequence[str] | None,
         version: int | None,
     ) -> tuple[ds.Dataset, list[str], list[date]]:
-        """Return the dataset, the columns wanted, and the days within the bounds where the table has times."""
+        """Return the files of a table as one dataset, the columns wanted, and the days within the bounds.
+
+        Raises:
+            TableError: the table or a column does not exist, or the lake holds another schema version.
+        """
         delta = self.open(table, version)
         dataset = delta.to_pyarrow_dataset()
         absent = [arrow_field(column) for column in table.columns if column.name not in dataset.schema.names]

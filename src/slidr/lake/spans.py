@@ -37,7 +37,8 @@ def identifier(table: Table) -> str:
     return (*names, table.columns[0].name)[0]
 
 
-def _within(day: date, bounds: Bounds) -> ds.Expression:
+def within(day: date, bounds: Bounds) -> ds.Expression:
+    """Return what is true of the rows of a day that lie within bounds."""
     wanted: Any = ds.field(PARTITION) == pa.scalar(day, pa.date32())
     start, end = bounds
     if start is not None:
@@ -49,11 +50,11 @@ def _within(day: date, bounds: Bounds) -> ds.Expression:
 
 def spans(dataset: ds.Dataset, day: date, bounds: Bounds, rows: int) -> list[Bounds]:
     """Cut a day between seconds into spans of at most `rows` rows, where no single second holds more."""
-    within = _within(day, bounds)
-    if dataset.count_rows(filter=within) <= rows:
+    wanted = within(day, bounds)
+    if dataset.count_rows(filter=wanted) <= rows:
         return [bounds]
     begin, counts = midnight(day), np.zeros(DAY // SECOND, np.int64)
-    for batch in dataset.to_batches(columns=["time"], filter=within):
+    for batch in dataset.to_batches(columns=["time"], filter=wanted):
         times = batch["time"].cast(pa.int64()).to_numpy()
         counts += np.bincount((times - begin) // SECOND, minlength=len(counts))
     before = np.append(0, np.cumsum(counts))
@@ -69,7 +70,7 @@ def spans(dataset: ds.Dataset, day: date, bounds: Bounds, rows: int) -> list[Bou
 def span_rows(dataset: ds.Dataset, day: date, bounds: Bounds, columns: list[str], table: Table) -> pa.Table:
     """Read one day or a part of it in order, which bounds the memory that sorting takes."""
     keys = [name for name in ("time", identifier(table)) if name not in columns]
-    rows = dataset.to_table(columns=[*columns, *keys], filter=_within(day, bounds))
+    rows = dataset.to_table(columns=[*columns, *keys], filter=within(day, bounds))
     steps = np.diff(rows["time"].cast(pa.int64()).to_numpy())
     if not (steps > 0).all():
         rows = rows.take(pc.sort_indices(rows, sort_keys=[("time", "ascending"), (identifier(table), "ascending")]))

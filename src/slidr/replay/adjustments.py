@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from slidr.clock import SECOND
 from slidr.errors import ReplayError
 from slidr.lake.delta import Lake
+from slidr.lake.parts import parts_of, read_part
 from slidr.lake.schema import arrow_schema
 from slidr.metrics import local_times
 from slidr.replay.corrections import credit
@@ -66,13 +67,14 @@ def adjusted(lake: Lake, cause: str) -> bool:
 
 
 def corrected_pairs(lake: Lake, cause: str, start: int, end: int) -> Iterable[tuple[pa.Table, pa.Table]]:
-    """Yield the corrections of a cause with the decisions that they supersede, a stretch of time at once.
+    """Yield the corrections of a cause with the decisions that they supersede, a part of a day at once.
 
     Raises:
         ReplayError: a decision that was superseded is not there.
         TableError: the lake cannot be read.
     """
-    for decisions in lake.batches(DECISIONS, start=start, end=end):
+    for part in parts_of(lake, DECISIONS, start, end):
+        decisions = read_part(lake, DECISIONS, part)
         ours = decisions.filter(pc.equal(decisions["cause"], cause))
         if not ours.num_rows:
             continue

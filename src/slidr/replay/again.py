@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from slidr.errors import ReplayError
 from slidr.lake.delta import Lake
+from slidr.lake.parts import Part
 from slidr.replay.held import Held, places_of, read_held
 
 Progress = Callable[[int], None]
@@ -17,10 +18,10 @@ Progress = Callable[[int], None]
 
 
 class Again(NamedTuple):
-    """Clicks of a stretch of time, decided again.
+    """Clicks of a part of a day, decided again.
 
     Attributes:
-        held: what the lake holds of the stretch.
+        held: what the lake holds of them.
         decided: what is decided of clicks, see `judging.judge`.
         left: clicks that this method cannot decide.
     """
@@ -30,16 +31,14 @@ class Again(NamedTuple):
     left: int
 
 
-def read_span(lake: Lake, rows: pa.Table) -> Held:
-    """Return what the lake holds of the clicks of the stretch of time that rows of ROWS are of.
+def read_decided(lake: Lake, part: Part, rows: pa.Table) -> Held:
+    """Return what the lake holds of the clicks of a part, whose rows of ROWS are given.
 
     Raises:
         ReplayError: a row's decision is not there.
         TableError: the lake cannot be read.
     """
-    times = rows["time"].cast(pa.int64())
-    # A stretch is cut between seconds: what else was decided of its clicks lies in it too.
-    held = read_held(lake, times[0].as_py(), times[-1].as_py() + 1)
+    held = read_held(lake, part)
     places = places_of(rows["decision_id"], held.decisions["decision_id"])
     if (places < 0).any():
         lost = rows["click_id"][int(np.argmax(places < 0))]

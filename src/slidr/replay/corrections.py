@@ -96,7 +96,7 @@ def corrected(lake: Lake, plan: Plan, held: Held, decided: pa.Table) -> Found:
         found = corrections(plan, held, decided)
         if not found.rows.num_rows or commit(lake, held, found.rows):
             return found
-        held = read_held(lake, held.start, held.end)
+        held = read_held(lake, held.part)
     raise BusyError("other replays or reviews correct decisions all the time; run this again when they have ended")
 
 

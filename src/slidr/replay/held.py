@@ -1,4 +1,4 @@
-"""What the lake holds of the clicks of a span of time: the answer that each was given, and the decision that holds."""
+"""What the lake holds of the clicks of a part of a day: the answer that each was given, and the decision that holds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from slidr.errors import ReplayError
 from slidr.lake.delta import Lake
+from slidr.lake.parts import Part, read_part
 from slidr.lake.settled import settled
 from slidr.tables import DECISIONS
 
@@ -19,33 +20,31 @@ CORRECTIONS = "corrections"
 
 
 class Held(NamedTuple):
-    """Decisions of the clicks of a span of time.
+    """Decisions of the clicks of a part of a day.
 
     Attributes:
-        start: first instant, microseconds UTC.
-        end: instant after the last.
+        part: the part.
         corrected: corrections that had been committed to the lake before this was read.
         decisions: all rows of DECISIONS.
         first: of each click the answer that held before any correction.
         standing: of each click, in the same order, the decision that holds.
     """
 
-    start: int
-    end: int
+    part: Part
     corrected: int
     decisions: pa.Table
     first: pa.Table
     standing: pa.Table
 
 
-def read_held(lake: Lake, start: int, end: int) -> Held:
-    """Return what the lake holds of the clicks made in a span of time.
+def read_held(lake: Lake, part: Part) -> Held:
+    """Return what the lake holds of the clicks of a part of a day.
 
     Raises:
         TableError: it cannot be read.
     """
     corrected = lake.transaction(DECISIONS, CORRECTIONS) or 0
-    decisions = lake.read(DECISIONS, start=start, end=end)
+    decisions = read_part(lake, DECISIONS, part)
     answers = decisions if decisions["supersedes"].null_count == decisions.num_rows else _answers(decisions)
     first = settled(answers)
     standing = first
@@ -58,7 +57,7 @@ def read_held(lake: Lake, start: int, end: int) -> Held:
                 f"the decisions of click {lost} supersede each other in a circle; they were tampered with"
             )
         standing = standing.take(pa.array(places))
-    return Held(start, end, corrected, decisions, first, standing)
+    return Held(part, corrected, decisions, first, standing)
 
 
 def _answers(decisions: pa.Table) -> pa.Table:
@@ -67,5 +66,8 @@ def _answers(decisions: pa.Table) -> pa.Table:
 
 def places_of(wanted: pa.ChunkedArray, among: pa.ChunkedArray) -> NDArray[np.int64]:
     """Return where each of some texts stands among others, int64[n]; -1 where it does not."""
+    if len(wanted) == len(among) and pc.all(pc.equal(wanted, among)).as_py():
+        # Both in the order of time, as most are: no text need be looked up.
+        return np.arange(len(wanted))
     found: Any = pc.index_in(wanted, value_set=among.combine_chunks())
     return np.asarray(found.fill_null(-1).to_numpy(), np.int64)

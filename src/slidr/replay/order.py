@@ -7,14 +7,14 @@ the fold was found out later stands at that place alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from slidr.clock import SECOND, midnight
+from slidr.clock import DAY, SECOND, midnight
 from slidr.errors import ReplayError
 from slidr.features.clicks import ClickBatch
 from slidr.features.keys import Pseudonymiser
@@ -22,12 +22,12 @@ from slidr.features.layout import Layout
 from slidr.features.recent import REPEAT_WINDOW
 from slidr.features.store import TERM
 from slidr.lake.delta import Lake
+from slidr.lake.parts import Part, parts_of, read_part
 from slidr.replay.plan import Plan
 from slidr.replay.rows import Contexts, key_matrix
 from slidr.tables import ROWS
 
 _COLUMNS = ["click_id", "time", "sequence", "decided_at", "context", "click_key", "logged_in", "keys"]
-_DAY = timedelta(days=1)
 _RANGES = 5  # named in an error
 
 
@@ -50,23 +50,36 @@ class Stretch(NamedTuple):
 
 
 class Clicks(NamedTuple):
-    """Journalled clicks, as the fold takes them, in the order of ROWS.
+    """Journalled clicks, as the fold takes them.
 
     Attributes:
-        batch: n clicks.
+        parts: how ROWS was read, and the clicks of each part.
+        batch: n clicks, in that order.
         order: places of the clicks to fold, in that order.
         same: the place of the click whose row is this one's too, int64[n]; of most its own.
         folded: whether each was folded when it was decided, bool[n].
     """
 
+    parts: tuple[tuple[Part, int], ...]
     batch: ClickBatch
     order: NDArray[np.int64]
     same: NDArray[np.int64]
     folded: NDArray[np.bool_]
 
 
+class Folded(NamedTuple):
+    """When clicks were made, their places in the fold, and when they were decided; int64[n] each."""
+
+    times: NDArray[np.int64]
+    sequences: NDArray[np.int64]
+    decided: NDArray[np.int64]
+
+
+_NONE = Folded(*(np.empty(0, np.int64) for _ in Folded._fields))
+
+
 class Sequences:
-    """Which sequences the rows of each day have, read once.
+    """The sequences of the rows of each day, read once.
 
     Args:
         lake: has the rows.
@@ -75,60 +88,53 @@ class Sequences:
 
     def __init__(self, lake: Lake, version: int) -> None:
         self._lake, self._version = lake, version
-        self._days = lake.contents(ROWS, version=version)
-        self._read: dict[date, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        self._days = sorted(lake.contents(ROWS, version=version))
+        self._read: dict[date, Folded] = {}
 
-    def of(self, day: date) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the sequences of the folded clicks of a day, sorted, and when each was decided."""
+    def of(self, day: date) -> Folded:
+        """Return what is known of the rows of a day."""
         if day not in self._read:
-            start = midnight(day)
-            found = self._lake.read(
-                ROWS, start=start, end=midnight(day + _DAY), columns=["sequence", "decided_at"], version=self._version
-            )
-            sequences = found["sequence"].to_numpy()
-            folded = sequences >= 0
-            order = np.argsort(sequences[folded], kind="stable")
-            decided = found["decided_at"].cast(pa.int64()).to_numpy()
-            self._read[day] = sequences[folded][order], decided[folded][order]
+            start, columns = midnight(day), ["time", "sequence", "decided_at"]
+            found = self._lake.read(ROWS, start=start, end=start + DAY, columns=columns, version=self._version)
+            times, decided = (found[name].cast(pa.int64()).to_numpy() for name in ("time", "decided_at"))
+            self._read[day] = Folded(times, found["sequence"].to_numpy(), decided)
         return self._read[day]
 
     def before(self, day: date) -> Iterator[date]:
         """Yield the days with rows before a day, the newest first."""
-        return (one for one in sorted(self._days, reverse=True) if one < day)
+        return (one for one in reversed(self._days) if one < day)
 
     def behind(self, day: date) -> Iterator[date]:
         """Yield the days with rows behind a day, in their order."""
-        return (one for one in sorted(self._days) if one > day)
+        return (one for one in self._days if one > day)
 
-    def between(self, days: tuple[date, date]) -> NDArray[np.int64]:
-        """Return the sequences of the folded clicks of days, sorted; each once."""
-        found = [self.of(day)[0] for day in sorted(self._days) if days[0] <= day <= days[1]]
-        return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
+    def between(self, days: tuple[date, date]) -> Folded:
+        """Return what is known of the rows from one day to another one."""
+        found = [self.of(day) for day in self._days if days[0] <= day <= days[1]] or [_NONE]
+        return Folded(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
-def asked_for(lake: Lake, start: int, end: int, version: int) -> Stretch:
-    """Return the stretch of the fold that the clicks of a span of time are of.
+def asked_for(known: Sequences, plan: Plan) -> Stretch:
+    """Return the stretch of the fold that the clicks of a plan are of.
 
     Raises:
         ReplayError: the lake has no rows of the span.
         TableError: the lake cannot be read.
     """
-    known = Sequences(lake, version)
-    rows = lake.read(ROWS, start=start, end=end, columns=["sequence", "decided_at"], version=version)
-    if not rows.num_rows:
+    days = (_day(plan.start), _day(plan.end - 1))
+    rows = known.between(days)
+    inside = (rows.times >= plan.start) & (rows.times < plan.end)
+    if not inside.any():
         raise ReplayError(
-            f"{lake.address(ROWS)} holds no rows of clicks from {_told(start)} to {_told(end)}; give the span of what"
+            f"no rows of clicks from {_told(plan.start)} to {_told(plan.end)} are in the lake; give the span of what"
             " was decided, or `slidr ship` the journals of that time first"
         )
-    sequences = rows["sequence"].to_numpy()
-    begun = rows["decided_at"].cast(pa.int64()).to_numpy().min()
+    sequences = rows.sequences[inside]
     folded = sequences[sequences >= 0]
-    days = (_day(start), _day(end - 1))
-    first, last = (int(folded.min()), int(folded.max())) if len(folded) else (-1, -1)
-    before = _last_before(known, days[0], begun)
-    needed = before + 1 if first < 0 else min(before + 1, first) if before >= 0 else first
-    needed = max(needed, 0)
-    return Stretch(days, needed, needed, max(last, needed - 1), ())
+    before = _last_before(known, days[0], int(rows.decided[inside].min()))
+    first, last = (int(folded.min()), int(folded.max())) if len(folded) else (before + 1, before)
+    needed = min(before + 1, first) if before >= 0 else first
+    return Stretch(days, needed, needed, last, ())
 
 
 def check_complete(lake: Lake, plan: Plan) -> Stretch:
@@ -139,43 +145,44 @@ def check_complete(lake: Lake, plan: Plan) -> Stretch:
             has no rows of the plan.
         TableError: the lake cannot be read.
     """
-    stretch = asked_for(lake, plan.start, plan.end, plan.rows)
-    stretch = reaching(lake, stretch, stretch.needed, plan.rows)
+    known = Sequences(lake, plan.rows)
+    stretch = asked_for(known, plan)
+    stretch = reaching(known, stretch, stretch.needed)
     if stretch.missing and not plan.incomplete:
         raise missing_error(stretch)
     return stretch
 
 
-def reaching(lake: Lake, stretch: Stretch, first: int, version: int) -> Stretch:
+def reaching(known: Sequences, stretch: Stretch, first: int) -> Stretch:
     """Return a stretch that begins at an earlier sequence, with all days that hold its clicks, and what is missing.
 
     Raises:
         TableError: the lake cannot be read.
     """
-    known, (earliest, latest) = Sequences(lake, version), stretch.days
+    earliest, latest = stretch.days
     for day in known.before(earliest):
-        if not (known.of(day)[0] >= first).any():
+        if not (known.of(day).sequences >= first).any():
             break
         earliest = day
     for day in known.behind(latest):
-        if not (known.of(day)[0] <= stretch.last).any():
+        sequences = known.of(day).sequences
+        if not ((sequences >= 0) & (sequences <= stretch.last)).any():
             break
         latest = day
-    held = known.between((earliest, latest))
+    held = known.between((earliest, latest)).sequences
     held = held[(held >= first) & (held <= stretch.last)]
     return stretch._replace(days=(earliest, latest), first=first, missing=_gaps(held, first))
 
 
-def from_time(lake: Lake, stretch: Stretch, start: int, version: int) -> Stretch:
+def from_time(known: Sequences, stretch: Stretch, start: int) -> Stretch:
     """Return a stretch that begins with the first of the clicks made from a time on.
 
     Raises:
         TableError: the lake cannot be read.
     """
-    rows = lake.read(ROWS, start=start, end=midnight(stretch.days[0]), columns=["sequence"], version=version)
-    sequences = rows["sequence"].to_numpy()
-    folded = sequences[(sequences >= 0) & (sequences < stretch.needed)]
-    return reaching(lake, stretch, int(folded.min()) if len(folded) else stretch.needed, version)
+    rows = known.between((_day(start), stretch.days[1]))
+    earlier = rows.sequences[(rows.times >= start) & (rows.sequences >= 0) & (rows.sequences < stretch.needed)]
+    return reaching(known, stretch, int(earlier.min(initial=stretch.needed)))
 
 
 def read_clicks(
@@ -187,25 +194,28 @@ def read_clicks(
         ReplayError: rows lack keys that are counted by, or two clicks have one sequence.
         TableError: the lake cannot be read.
     """
-    parts: list[ClickBatch] = []
+    parts: list[tuple[Part, int]] = []
+    batches: list[ClickBatch] = []
     columns: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     start, end = span_of(stretch)
-    for rows in lake.batches(ROWS, start=start, end=end, columns=_COLUMNS, version=version):
+    for part in parts_of(lake, ROWS, start, end, version=version):
+        rows = read_part(lake, ROWS, part, _COLUMNS, version=version)
         keys = key_matrix(rows, layout.keys, contexts, pseudonymiser)
         times, decided = (rows[name].cast(pa.int64()).to_numpy() for name in ("time", "decided_at"))
         batch = ClickBatch(
             np.ascontiguousarray(keys[:, 0]), times, rows["logged_in"].to_numpy(), np.ascontiguousarray(keys[:, 1:].T)
         )
-        parts.append(batch)
+        parts.append((part, rows.num_rows))
+        batches.append(batch)
         columns.append((rows["sequence"].to_numpy(), decided))
     whole = ClickBatch(
-        np.concatenate([part.ids for part in parts]),
-        np.concatenate([part.times for part in parts]),
-        np.concatenate([part.logged_in for part in parts]),
-        np.concatenate([part.keys for part in parts], axis=1),
+        np.concatenate([one.ids for one in batches]),
+        np.concatenate([one.times for one in batches]),
+        np.concatenate([one.logged_in for one in batches]),
+        np.concatenate([one.keys for one in batches], axis=1),
     )
     sequences, decided = (np.concatenate(column) for column in zip(*columns, strict=True))
-    return Clicks(whole, *ordered(stretch, whole, sequences, decided), sequences >= 0)
+    return Clicks(tuple(parts), whole, *ordered(stretch, whole, sequences, decided), sequences >= 0)
 
 
 def ordered(
@@ -265,7 +275,7 @@ def _placed_later(
 
 def span_of(stretch: Stretch) -> tuple[int, int]:
     """Return the first instant of a stretch's days and the instant after them, microseconds UTC."""
-    return midnight(stretch.days[0]), midnight(stretch.days[1] + _DAY)
+    return midnight(stretch.days[0]), midnight(stretch.days[1]) + DAY
 
 
 def missing_error(stretch: Stretch) -> ReplayError:
@@ -284,6 +294,8 @@ def _gaps(held: NDArray[np.int64], first: int) -> tuple[tuple[int, int], ...]:
     """Return the ranges that sequences leave out; a term begins anew, and what came before it is not known."""
     if not len(held):
         return ()
+    # A day is mostly in order, which a stable sort is quick with; a click journalled twice leaves no gap.
+    held = np.sort(held, kind="stable")
     expected = np.maximum(np.append(first, held[:-1] + 1), held // TERM * TERM)
     gaps = np.flatnonzero(held > expected)
     return tuple(zip(expected[gaps].tolist(), (held[gaps] - 1).tolist(), strict=True))
@@ -292,9 +304,10 @@ def _gaps(held: NDArray[np.int64], first: int) -> tuple[tuple[int, int], ...]:
 def _last_before(known: Sequences, day: date, moment: int) -> int:
     """Return the greatest sequence that was decided before a moment; below zero where none was."""
     for one in (day, *known.before(day)):
-        sequences, decided = known.of(one)
-        if (decided < moment).any():
-            return int(sequences[decided < moment].max())
+        rows = known.of(one)
+        earlier = rows.sequences[(rows.decided < moment) & (rows.sequences >= 0)]
+        if len(earlier):
+            return int(earlier.max())
     return -1
 
 

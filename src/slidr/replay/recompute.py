@@ -21,9 +21,10 @@ from slidr.features.doubts import DOUBTS, doubts_of
 from slidr.features.snapshot import snapshot_sequence
 from slidr.features.store import EmbeddedStore, Soundness
 from slidr.lake.delta import Lake
-from slidr.replay.again import Again, Progress, answered, read_span
+from slidr.lake.parts import read_part
+from slidr.replay.again import Again, Progress, answered, read_decided
 from slidr.replay.judging import Scored, judge
-from slidr.replay.order import Clicks, Stretch, asked_for, from_time, missing_error, reaching, read_clicks
+from slidr.replay.order import Clicks, Sequences, Stretch, asked_for, from_time, missing_error, reaching, read_clicks
 from slidr.replay.plan import Plan
 from slidr.replay.rows import Contexts
 from slidr.replay.slicing import Slicing
@@ -77,7 +78,8 @@ def begin(lake: Lake, plan: Plan, states: Sequence[Path], fingerprint: str, hori
         ReplayError: the lake has no rows of the plan.
         TableError: the lake cannot be read.
     """
-    wanted = asked_for(lake, plan.start, plan.end, plan.rows)
+    known = Sequences(lake, plan.rows)
+    wanted = asked_for(known, plan)
     fitting: list[tuple[int, Path]] = []
     for path in states:
         try:
@@ -87,11 +89,11 @@ def begin(lake: Lake, plan: Plan, states: Sequence[Path], fingerprint: str, hori
         if sequence <= wanted.needed:
             fitting.append((sequence, path))
     for sequence, path in sorted(fitting, reverse=True):
-        stretch = reaching(lake, wanted, sequence, plan.rows)
+        stretch = reaching(known, wanted, sequence)
         # Rows that reach back to a state without a gap are those that were folded behind it.
         if not stretch.missing or stretch.missing[0][0] > sequence:
             return Begun(stretch, path)
-    return Begun(from_time(lake, wanted, plan.start - 2 * horizon, plan.rows), None)
+    return Begun(from_time(known, wanted, plan.start - 2 * horizon), None)
 
 
 def recompute(
@@ -102,7 +104,7 @@ def recompute(
     begun: Begun,
     progress: Progress = lambda _clicks: None,
 ) -> Iterator[Again]:
-    """Fold the clicks again and decide those of a plan, in the order of time.
+    """Fold the clicks again and decide those of a plan.
 
     What a list rule hit holds as it was journalled. A click that cannot be measured now either is left as it is.
 
@@ -131,11 +133,15 @@ def recompute(
         # Nothing is known of the clicks before these: rows are sound a horizon later.
         store.forget(tuple(store.since), int(clicks.batch.times[clicks.order[:_SETTLED]].max(initial=0)))
     result = fold_again(clicks, decider, progress)
-    place = int(np.searchsorted(clicks.batch.times, plan.start))
-    for rows in lake.batches(ROWS, start=plan.start, end=plan.end, columns=_COLUMNS, version=plan.rows):
-        held = read_span(lake, rows)
-        numbered = rows.append_column("place", pa.array(np.arange(place, place + rows.num_rows)))
-        place += rows.num_rows
+    place = 0
+    for part, count in clicks.parts:
+        begins, place = place, place + count
+        inside = (clicks.batch.times[begins:place] >= plan.start) & (clicks.batch.times[begins:place] < plan.end)
+        if not inside.any():
+            continue
+        rows = read_part(lake, ROWS, part, _COLUMNS, version=plan.rows)
+        numbered = rows.append_column("place", pa.array(np.arange(begins, place))).filter(pa.array(inside))
+        held = read_decided(lake, part, numbered)
         first, mine = answered(held, numbered)
         places = mine["place"].to_numpy()
         doubts = result.doubts[places]

@@ -1,4 +1,4 @@
-"""Rescore: journalled rows through another bundle, a stretch of time at once."""
+"""Rescore: journalled rows through another bundle, a part of a day at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from slidr.decide import Decider
 from slidr.features.doubts import DOUBTS, NO_IDENTIFIERS
 from slidr.lake.delta import Lake
-from slidr.replay.again import Again, Progress, answered, read_span
+from slidr.lake.parts import parts_of, read_part
+from slidr.replay.again import Again, Progress, answered, read_decided
 from slidr.replay.judging import Scored, judge, listed
 from slidr.replay.order import check_complete
 from slidr.replay.plan import Plan
@@ -22,7 +23,7 @@ _COLUMNS = ["click_id", "time", "decision_id", "context", "row"]
 
 
 def rescore(lake: Lake, plan: Plan, decider: Decider, progress: Progress = lambda _clicks: None) -> Iterator[Again]:
-    """Decide the clicks of a plan by their journalled rows, in the order of time.
+    """Decide the clicks of a plan by their journalled rows.
 
     A click that was unmeasurable has no row that says what it should: it is left to be recomputed. One without user,
     session and ip is unmeasurable for every bundle.
@@ -35,8 +36,9 @@ def rescore(lake: Lake, plan: Plan, decider: Decider, progress: Progress = lambd
     check_complete(lake, plan)
     contexts, slicing = Contexts(lake), Slicing(lake, decider)
     names = decider.layout.names
-    for rows in lake.batches(ROWS, start=plan.start, end=plan.end, columns=_COLUMNS, version=plan.rows):
-        held = read_span(lake, rows)
+    for part in parts_of(lake, ROWS, plan.start, plan.end, version=plan.rows):
+        rows = read_part(lake, ROWS, part, _COLUMNS, version=plan.rows)
+        held = read_decided(lake, part, rows)
         first, mine = answered(held, rows)
         nameless = pc.and_(
             pc.equal(pc.binary_join(first["reasons"], ","), NO_IDENTIFIERS), pc.is_valid(first["sequence"])

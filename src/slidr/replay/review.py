@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from slidr.audit import Audit, Draft, Record
-from slidr.clock import DAY, midnight
 from slidr.errors import BusyError, ReplayError
 from slidr.lake.delta import Lake
+from slidr.lake.parts import Part
 from slidr.replay.adjustments import adjust, refuse_past
 from slidr.replay.corrections import commit, superseding
 from slidr.replay.held import Held, read_held
@@ -101,7 +101,8 @@ def _held(lake: Lake, click_id: str, day: date) -> Held:
         ReplayError: it has no decision of it on that day.
         TableError: the lake cannot be read.
     """
-    held = read_held(lake, midnight(day), midnight(day) + DAY)
+    # Nothing but this click lies between its id and the next text that is greater.
+    held = read_held(lake, Part(day, (None, None), click_id, f"{click_id}\0"))
     place = np.flatnonzero(pc.equal(held.standing["click_id"], click_id).to_numpy())
     if not len(place):
         raise ReplayError(
