@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import json
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -20,12 +18,13 @@ from tests.monitor.traffic import (
     settings_at,
     totals,
 )
+from tests.receiving import receiving
 
 from slidr.clock import ManualClock
-from slidr.errors import SettingsError
 from slidr.journals import worker_journal
 from slidr.monitor.alarms import Alarm
 from slidr.monitor.webhook import Webhook
+from slidr.posting import Receiver
 
 ALARM = Alarm(key="ivr all bundle", kind="deviation", at=1, message="wrong")
 
@@ -215,27 +214,10 @@ def test_where_it_is_not_allowed_it_only_tells(tmp_path: Path) -> None:
 
 
 def test_a_webhook_gets_alarms_and_one_that_fails_holds_nothing_up() -> None:
-    """It is asked again a few times, then given up; an address that is none is refused."""
-    taken: list[dict[str, Any]] = []
-    answers = [500, 200, 500, 500]
-
-    class Server(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            taken.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(answers.pop(0))
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Server)
-    Thread(target=server.serve_forever, daemon=True).start()
-    webhook, done = Webhook(f"http://127.0.0.1:{server.server_port}/", (0.0,)), []
-    webhook.send(ALARM, lambda: done.append(1))
-    webhook.send(ALARM, lambda: done.append(2))
-    webhook.close(30)
-    server.shutdown()
-    server.server_close()
-    assert (done, webhook.failed, [one["key"] for one in taken]) == ([1], 1, ["ivr all bundle"] * 4)
-    with pytest.raises(SettingsError, match=r"monitor\.webhook is no address"):
-        Webhook("file:///etc/passwd")
+    """It is asked again a few times, then given up, and the next alarm is sent."""
+    with receiving([500, 200, 500, 500]) as (address, taken):
+        webhook, done = Webhook(Receiver(address, ManualClock(START), setting="monitor.webhook", pauses=(0.0,))), []
+        webhook.send(ALARM, lambda: done.append(1))
+        webhook.send(ALARM, lambda: done.append(2))
+        webhook.close(30)
+    assert (done, webhook.failed, [json.loads(one.body)["key"] for one in taken]) == ([1], 1, ["ivr all bundle"] * 4)

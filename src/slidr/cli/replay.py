@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime
@@ -15,7 +16,7 @@ from tabulate import tabulate
 from slidr.bundle import Bundle, read_bundle
 from slidr.cli.options import Bars, account, printed, settings_option
 from slidr.cli.options import Outcome as Said
-from slidr.clock import SECOND, SystemClock
+from slidr.clock import SECOND, Clock, SystemClock
 from slidr.decide import deciders, union_layout
 from slidr.errors import RegistryError, ReplayError
 from slidr.features.keys import read_secrets
@@ -25,6 +26,7 @@ from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal
 from slidr.journals import journals_at
 from slidr.lake.delta import Lake
+from slidr.posting import Receiver, webhook_secret
 from slidr.registry import Registry, open_registry
 from slidr.replay.adjustments import refuse_past
 from slidr.replay.again import Again, Progress
@@ -34,6 +36,7 @@ from slidr.replay.rescore import rescore
 from slidr.replay.review import Review
 from slidr.replay.review import review as review_click
 from slidr.replay.running import Outcome, preview, publish
+from slidr.replay.telling import tell
 from slidr.rules import prepare_rules
 from slidr.service.state_files import kept_states
 from slidr.settings import Settings, duration
@@ -90,7 +93,7 @@ def replay(settings: Settings, *, start: datetime, end: datetime, **chosen: Any)
     )  # fmt: skip
     plan = msgspec.structs.replace(plan, id=chosen["identity"] or default_id(plan))
     plan = known_plan(registry.audit, plan) or plan
-    bars = Bars()
+    bars, receiver = Bars(), _receiver(settings, clock)
 
     def again() -> Iterator[Again]:
         yield from _decided_again(settings, lake, plan, loaded, bars.counting(plan.method))
@@ -104,6 +107,10 @@ def replay(settings: Settings, *, start: datetime, end: datetime, **chosen: Any)
         refuse_past(plan.start, plan.at, zone=settings.timezone, days=settings.replay.cut_off_days)
         plan = declared(registry.audit, plan, who=account(), why=chosen["why"])
         outcome = publish(lake, plan, again(), settings.timezone)
+        if receiver is not None:
+            told = tell(lake, plan, receiver, settings.replay.webhook_batch)
+            notes = f"\n\n{told.decisions:,} decisions told to the webhook, in {told.batches:,} batches"
+            return Said(_text(outcome) + notes, outcome.document() | {"told": told.decisions})
     return Said(_text(outcome), outcome.document())
 
 
@@ -155,6 +162,11 @@ def _decided_again(settings: Settings, lake: Lake, plan: Plan, bundle: Bundle, p
     states = [*kept_states(Path(storage.state)), Path(storage.seed)]
     begun = begin(lake, plan, states, pseudonymiser.fingerprint, layout.horizon)
     yield from recompute(lake, plan, decider, store, begun, progress)
+
+
+def _receiver(settings: Settings, clock: Clock) -> Receiver | None:
+    address = os.environ.get("SLIDR_REPLAY_WEBHOOK", settings.replay.webhook)
+    return Receiver(address, clock, setting="replay.webhook", secret=webhook_secret()) if address else None
 
 
 def _ship(settings: Settings, lake: Lake, clock: SystemClock) -> None:

@@ -19,6 +19,7 @@ from slidr.monitor.intake import Intake, Taken
 from slidr.monitor.rollback import WHO, Rules, blamed, refused
 from slidr.monitor.state import State
 from slidr.monitor.webhook import Webhook
+from slidr.posting import Receiver, webhook_secret
 from slidr.registry import HistoryEntry, Registry
 from slidr.settings import Settings, duration
 from slidr.slices import ROOT
@@ -61,7 +62,7 @@ class Monitor:
 
     Raises:
         ServiceError: its state cannot be used.
-        SettingsError: the webhook is no address.
+        SettingsError: the webhook is no address, or its secret none.
     """
 
     def __init__(
@@ -71,7 +72,8 @@ class Monitor:
         self._settings, self._clock, self._registry = settings, clock, registry
         self._journals, self._hashes = journals, hashes
         path = Path(settings.storage.monitor)
-        self.webhook = Webhook(settings.monitor.webhook)
+        address, secret = settings.monitor.webhook, webhook_secret()
+        self.webhook = Webhook(Receiver(address, clock, setting="monitor.webhook", secret=secret) if address else None)
         self.state = State(path)
         self._shown = path.with_suffix(".prom")
         self._intake = Intake(self.state, settings, lake)

@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import queue
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 import msgspec
 
-from slidr.errors import SettingsError
 from slidr.monitor.alarms import Alarm
+from slidr.posting import Receiver
 
 _WAITING = 200
-_TIMEOUT = 5.0
-_PAUSES = (1.0, 5.0, 25.0)
-"""Seconds between two attempts; then the alarm is given up, and sent again when the monitor starts anew."""
 _log = logging.getLogger("slidr.monitor")
 
 
 class Webhook:
-    """Posts alarms, one after another.
+    """Posts alarms, one after another; one that is not taken is sent again when the monitor starts anew.
 
     Args:
-        address: http:// or https://; empty for none.
-        pauses: seconds between two attempts.
+        receiver: takes them; None for none.
 
     Attributes:
         failed: alarms that were given up.
-
-    Raises:
-        SettingsError: the address is neither.
     """
 
-    def __init__(self, address: str, pauses: tuple[float, ...] = _PAUSES) -> None:
-        if address and (urlsplit(address).scheme not in {"http", "https"} or not urlsplit(address).netloc):
-            raise SettingsError("monitor.webhook is no address; it begins with https:// or http://, then the server")
-        self._address, self._pauses = address, pauses
+    def __init__(self, receiver: Receiver | None) -> None:
+        self._receiver = receiver
         self._queue: queue.Queue[tuple[Alarm, Callable[[], None]] | None] = queue.Queue(_WAITING)
-        self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self.failed = 0
 
     def send(self, alarm: Alarm, done: Callable[[], None]) -> None:
         """Have an alarm posted, and `done` called once that succeeded; where too many wait, it is given up."""
-        if not self._address:
+        if self._receiver is None:
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
@@ -66,7 +54,8 @@ class Webhook:
         with suppress(queue.Full):
             self._queue.put(None, timeout=seconds)
         self._thread.join(seconds)
-        self._ended.set()
+        if self._receiver is not None:
+            self._receiver.end()
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -78,17 +67,7 @@ class Webhook:
 
     def _posted(self, alarm: Alarm) -> bool:
         body = msgspec.json.encode(alarm)
-        headers = {"content-type": "application/json", "user-agent": "slidr"}
-        fault = ""
-        for pause in (*self._pauses, None):
-            request = urllib.request.Request(self._address, body, headers)  # noqa: S310 http or https, see above
-            try:
-                with urllib.request.urlopen(request, timeout=_TIMEOUT):  # noqa: S310
-                    return True
-            except (OSError, ValueError) as error:
-                # The address may hold a secret, and so may the message of an error: its kind must do.
-                fault = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else type(error).__name__
-            if pause is None or self._ended.wait(pause):
-                break
-        _log.warning("the webhook did not take alarm %s: %s", alarm.key, fault)
-        return False
+        fault = self._receiver.post(hashlib.sha256(body).hexdigest()[:32], body) if self._receiver else ""
+        if fault:
+            _log.warning("the webhook did not take alarm %s: %s", alarm.key, fault)
+        return not fault

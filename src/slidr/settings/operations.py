@@ -131,6 +131,16 @@ class ReplaySettings(Section, frozen=True):
     cut_off_days: Annotated[
         int, Meta(ge=1, le=400, description="days that a click may lie back, by its billing day, to be corrected")
     ] = 31
+    webhook: Annotated[
+        str,
+        Meta(
+            description="address that superseding decisions are posted to; SLIDR_REPLAY_WEBHOOK overrides it; empty:"
+            " none"
+        ),
+    ] = ""
+    webhook_batch: Annotated[
+        int, Meta(ge=1, le=100_000, description="superseding decisions that are posted at once")
+    ] = 1000
 
 
 class BillingSettings(Section, frozen=True):
