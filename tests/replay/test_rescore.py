@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.replayed import NOW, START, billed, bundles, clicks_of, decider_of, holding, owed, plan_of, served
 
 from slidr.audit import Audit
+from slidr.bundle import Bundle
 from slidr.clock import DAY, SECOND
 from slidr.errors import ReplayError
+from slidr.lake.delta import Lake
 from slidr.lake.settled import settled
 from slidr.replay.plan import Plan, declared
 from slidr.replay.rescore import rescore
@@ -43,15 +48,32 @@ def test_a_replay_gives_what_would_have_been_decided(tmp_path: Path) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_adjustments_of_replays_sum_up_to_what_holds(tmp_path: Path) -> None:
-    """Whatever is replayed over whatever, the adjustments are the difference between what was and what is billed."""
-    good, bad = bundles(tmp_path)
-    lake = served(tmp_path / "served", clicks_of(300), [good])
+def correct(lake: Lake, audit: Audit, deciding: tuple[Bundle, Bundle], number: int, step: tuple[int, int, int]) -> None:
+    """Replay a stretch by one of the bundles, or let a person decide a click."""
+    kind, first, length = step
+    if kind < 2:
+        start, end = START + first * 60 * SECOND, START + (first + length) * 60 * SECOND
+        plan = plan_of(lake, deciding[kind], id=f"r{number}", at=NOW + number, start=start, end=end)
+        with suppress(ReplayError):  # nothing was decided in that stretch
+            publish(lake, plan, rescore(lake, plan, decider_of(deciding[kind])), "UTC")
+        return
+    click = settled(lake.read(DECISIONS)).sort_by("click_id").slice(first, 1).to_pylist()[0]
+    verdict = tuple(Verdict)[length % len(Verdict)]
+    asked = Review(click["click_id"], click["time"].date(), verdict, NOW + number, "me", "because")
+    review(lake, audit, Settings(), asked)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30), st.integers(1, 30)), max_size=6))
+@settings(max_examples=8, deadline=None)
+def test_adjustments_telescope(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int, int]]) -> None:
+    """Whatever is replayed over whatever, and reviewed, adjustments sum up to what was billed less what is."""
+    folder = tmp_path_factory.mktemp("telescope")
+    deciding = bundles(folder)
+    lake, audit = served(folder / "served", clicks_of(250), [deciding[0]]), Audit(folder / "registry")
     first = billed(lake)
-    for number, bundle in enumerate((bad, good, bad, bad, good)):
-        plan = plan_of(lake, bundle, id=f"r{number}", at=NOW + number, end=START + (number + 1) * 600 * SECOND)
-        publish(lake, plan, rescore(lake, plan, decider_of(bundle)), "UTC")
-        assert owed(lake) == first - billed(lake)
+    for number, step in enumerate(steps):
+        correct(lake, audit, deciding, number, step)
+        assert (owed(lake) if lake.exists(ADJUSTMENTS) else 0) == first - billed(lake)
 
 
 @pytest.mark.parametrize("step", ["corrections", "adjustments"])

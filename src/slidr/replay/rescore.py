@@ -40,13 +40,12 @@ def rescore(lake: Lake, plan: Plan, decider: Decider, progress: Progress = lambd
         rows = read_part(lake, ROWS, part, _COLUMNS, version=plan.rows)
         held = read_decided(lake, part, rows)
         first, mine = answered(held, rows)
-        nameless = pc.and_(
-            pc.equal(pc.binary_join(first["reasons"], ","), NO_IDENTIFIERS), pc.is_valid(first["sequence"])
-        )
-        measured = pc.or_(pc.not_equal(first["verdict"], Verdict.UNMEASURABLE.value), nameless)
-        left = first.num_rows
+        folded, unsure = pc.is_valid(first["sequence"]), pc.equal(first["verdict"], Verdict.UNMEASURABLE.value)
+        nameless = pc.and_(folded, pc.equal(pc.binary_join(first["reasons"], ","), NO_IDENTIFIERS))
+        # What a list rule hit that was not folded holds: it has no row, and needs none.
+        measured = pc.and_(folded, pc.or_(pc.invert(unsure), nameless))
+        left = pc.sum(pc.and_not(unsure, nameless)).as_py() or 0
         first, mine = first.filter(measured), mine.filter(measured)
-        left -= first.num_rows
         doubts = np.where(nameless.filter(measured).to_numpy(), np.uint8(len(DOUBTS) - 1), np.uint8(0))
         matrix = feature_matrix(mine, names, contexts, plan.bundle)
         scored = Scored(
