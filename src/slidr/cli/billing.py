@@ -23,10 +23,9 @@ from slidr.clock import SECOND, SystemClock
 from slidr.errors import BillingError, nearest
 from slidr.lake.delta import Lake
 from slidr.registry import open_registry
-from slidr.report.numerals import MISSING, percent
+from slidr.report.numerals import MISSING, money, percent
 from slidr.settings import Settings
 
-_MICROS = 1_000_000
 _AMOUNTS = ("gross", "net_of_general", "net_of_all", "billable", "general", "sophisticated", "unmeasurable")
 _PARTS = ("undecided", "unenforced")
 _ALARM = 4
@@ -165,7 +164,7 @@ def _invoice(found: Invoice, document: dict[str, Any], state: str, file: Path | 
             "clicks",
             line.currency,
             f"{line.billable_clicks:,}",
-            _money(line.billable_cost),
+            money(line.billable_cost),
         )
         for line in found.lines
     ]
@@ -176,7 +175,7 @@ def _invoice(found: Invoice, document: dict[str, Any], state: str, file: Path | 
             f"credit for {one.billing_day}",
             one.currency,
             f"{-one.clicks:,}",
-            _money(-one.cost),
+            money(-one.cost),
         )
         for one in found.credits
     ]
@@ -187,7 +186,7 @@ def _invoice(found: Invoice, document: dict[str, Any], state: str, file: Path | 
         ]
         rows += [{"kind": "credit", "clicks": -one.clicks, "cost": -one.cost} | _payer(one) for one in found.credits]
         _write(file, rows)
-    due = [("due", "", "", currency, "", _money(cost)) for currency, cost in found.due.items()]
+    due = [("due", "", "", currency, "", money(cost)) for currency, cost in found.due.items()]
     headers = ("campaign", "advertiser", "for", "currency", "clicks", "cost")
     right = ("left", "left", "left", "left", "right", "right")
     table = tabulate([*charged, *credited, *due], headers, disable_numparse=True, colalign=right)
@@ -254,18 +253,11 @@ def _table(by: tuple[str, ...], found: dict[Key, Figures]) -> str:
 def _cells(one: Figures) -> tuple[str, ...]:
     clicks = (one.clicks.gross, one.clicks.net_of_general, one.clicks.net_of_all, one.clicks.unmeasurable)
     costs = (one.cost.gross, one.cost.net_of_general, one.cost.net_of_all, one.cost.billable)
-    return (*(f"{value:,}" for value in clicks), percent(one.decision_rate), *map(_money, costs))
+    return (*(f"{value:,}" for value in clicks), percent(one.decision_rate), *map(money, costs))
 
 
 def _shown(value: str | None) -> str:
     return MISSING if value is None else value
-
-
-def _money(micros: int) -> str:
-    """Write micros with two decimals, and with all that they have where that is more: nothing is rounded away."""
-    whole, rest = divmod(abs(micros), _MICROS)
-    decimals = f"{rest:06}".rstrip("0").ljust(2, "0")
-    return f"{'-' if micros < 0 else ''}{whole:,}.{decimals}"
 
 
 def _write(file: Path, rows: list[dict[str, Any]]) -> None:

@@ -130,23 +130,33 @@ def slice_sample(
     Raises:
         SettingsError: the clicks lack a slice column.
     """
+    codes, paths = slice_codes(clicks, columns)
+    return CalibrationSample(
+        scores=scores,
+        purchaser=purchaser,
+        busy=metrics.busy(numbers(clicks["session"]), clicks["time"].cast(pa.int64()).to_numpy(), busy_clicks),
+        slices=codes,
+        paths=paths,
+    )
+
+
+def slice_codes(clicks: pa.Table, columns: tuple[str, ...]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Return the deepest slice of each click as its place among the paths, int32[n], and the paths.
+
+    Raises:
+        SettingsError: the clicks lack a slice column.
+    """
     for column in columns:
         if column not in clicks.column_names:
             raise SettingsError(
                 f"slices.columns = {list(columns)}: the clicks have no column {column!r};"
                 f" {nearest(column, clicks.column_names)}"
             )
-    values = list(zip(*(clicks[column].to_pylist() for column in columns), strict=True)) or [()] * len(scores)
+    values = list(zip(*(clicks[column].to_pylist() for column in columns), strict=True)) or [()] * clicks.num_rows
     # Several values may name one slice, such as the text "true" and the boolean.
     named = {value: slice_path(columns, value) for value in dict.fromkeys(values)}
     codes = {path: code for code, path in enumerate(dict.fromkeys(named.values()))}
-    return CalibrationSample(
-        scores=scores,
-        purchaser=purchaser,
-        busy=metrics.busy(numbers(clicks["session"]), clicks["time"].cast(pa.int64()).to_numpy(), busy_clicks),
-        slices=np.fromiter((codes[named[value]] for value in values), np.int32, len(values)),
-        paths=tuple(codes),
-    )
+    return np.fromiter((codes[named[value]] for value in values), np.int32, len(values)), tuple(codes)
 
 
 def sample_of(run: Run, part: Part, scores: NDArray[np.float32]) -> CalibrationSample:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from slidr.errors import CalibrationError
 from slidr.metrics import Bools, Int64s
+
+_FEWEST = 2
 
 
 def clustered_interval(marked: Bools, clusters: Int64s, confidence: float = 0.95) -> tuple[float, float]:
@@ -39,8 +42,50 @@ def clustered_interval(marked: Bools, clusters: Int64s, confidence: float = 0.95
             " confidence between 0 and 1"
         )
     tail = (1 - confidence) / 2
-    effective = _effective(marked, clusters, tail)
-    hits = float(marked.mean()) * effective
+    return _exact(float(marked.mean()), _effective(marked, clusters, tail), tail)
+
+
+def ratio_interval(
+    hits: ArrayLike, totals: ArrayLike, most: float, confidence: float = 0.95
+) -> tuple[float, float] | None:
+    """Return the interval of a share of a sum, such as of what clicks cost, that was counted by cluster.
+
+    As `clustered_interval`, where a click weighs what it costs: the effective number is that of independent clicks of
+    equal cost whose share would vary as much as the share of these clusters does.
+
+    Args:
+        hits: float64[clusters], what is counted of each cluster.
+        totals: float64[clusters], of which it is a part.
+        most: the effective number is never more, such as the clicks.
+        confidence: of the interval, between 0 and 1.
+
+    Returns:
+        None where there is nothing to share, or a single cluster, which does not show how clusters vary.
+
+    >>> low, high = ratio_interval([0, 5, 0, 0], [250, 250, 250, 250], 1000)
+    >>> round(low, 4), round(high, 4)
+    (0.0, 0.1077)
+    >>> ratio_interval([5], [1000], 1000) is None
+    True
+    """
+    part, whole = np.asarray(hits, np.float64), np.asarray(totals, np.float64)
+    part, whole = part[whole > 0], whole[whole > 0]
+    clusters, sum_ = len(whole), float(whole.sum())
+    if clusters < _FEWEST:
+        return None
+    tail, share = (1 - confidence) / 2, float(part.sum()) / sum_
+    variance = clusters / (clusters - 1) * float(((part - share * whole) ** 2).sum()) / sum_**2
+    if share in (0.0, 1.0) or not variance:
+        effective = sum_**2 / float((whole**2).sum())
+    else:
+        few = (special.ndtri(tail) / special.stdtrit(clusters - 1, tail)) ** 2
+        effective = share * (1 - share) / variance * few
+    return _exact(share, min(effective, most), tail)
+
+
+def _exact(share: float, effective: float, tail: float) -> tuple[float, float]:
+    """Return the exact binomial interval of a share of so many clicks, which need not be a whole number."""
+    hits = share * effective
     low = special.betaincinv(hits, effective - hits + 1, tail) if hits > 0 else 0.0
     high = special.betaincinv(hits + 1, effective - hits, 1 - tail) if hits < effective else 1.0
     return float(low), float(high)

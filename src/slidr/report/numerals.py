@@ -12,6 +12,7 @@ from slidr.evaluation.results import Interval
 MISSING = "–"  # noqa: RUF001  the dash that readers know as "no value"
 """Stands where there is nothing to measure; never a zero."""
 
+_MICROS = 1_000_000
 _CLOSEST = 0.999995
 """The largest threshold that does not read as 1, which would mark none."""
 
@@ -65,6 +66,17 @@ def count(number: int, noun: str = "") -> str:
     ('1,043,112', '1 purchase', '0 purchases')
     """
     return f"{number:,}" + (f" {noun}{'' if number == 1 else 's'}" if noun else "")
+
+
+def money(micros: int) -> str:
+    """Write micros with two decimals, and with all that they have where that is more: nothing is rounded away.
+
+    >>> money(3_234_567), money(-1_500_000), money(1_000_000_000_000)
+    ('3.234567', '-1.50', '1,000,000.00')
+    """
+    whole, rest = divmod(abs(micros), _MICROS)
+    decimals = f"{rest:06}".rstrip("0").ljust(2, "0")
+    return f"{'-' if micros < 0 else ''}{whole:,}.{decimals}"
 
 
 def moment(time: int, zone: str) -> str:

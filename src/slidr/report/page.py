@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from slidr.evaluation.change import Change
 from slidr.evaluation.results import Evaluation, Finding, Interval, SliceResult
 from slidr.report import plots, tables
 from slidr.report.checks import checks, lack, promise, told_change
+from slidr.report.environment import environment, unbroken
 from slidr.report.guards import finding_rows
 from slidr.report.heat import heat_map
 from slidr.report.learning import learning_curve
@@ -30,13 +29,13 @@ def render(evaluation: Evaluation) -> str:
     What is missing (an FPR without purchases, curves, families, hours) is a dash and a sentence that says why.
     """
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             evaluation=evaluation,
             verdict=verdict(evaluation),
             checks=checks(evaluation),
-            budget=_unbroken(percent(evaluation.budget, fpr_digits(evaluation.budget))),
+            budget=unbroken(percent(evaluation.budget, fpr_digits(evaluation.budget))),
             gaps=gaps(evaluation),
             tiles=_tiles(evaluation),
             networks=tables.network_rows(evaluation),
@@ -55,23 +54,7 @@ def render(evaluation: Evaluation) -> str:
 
 def render_findings(title: str, findings: Sequence[Finding]) -> str:
     """Return what guardrails found of a day on which nothing was learnt, as one self-contained HTML document."""
-    return _environment().get_template("refused.html").render(title=title, findings=finding_rows(findings))
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        loader=PackageLoader("slidr.report", "template"),
-    )
-    environment.filters["unbroken"] = _unbroken
-    return environment
-
-
-def _unbroken(text: str) -> str:
-    """Keep each number and its percent sign on one line."""
-    return text.replace(" %", "\u00a0%")
+    return environment().get_template("refused.html").render(title=title, findings=finding_rows(findings))
 
 
 def _tiles(evaluation: Evaluation) -> list[dict[str, str]]:

@@ -1,0 +1,1 @@
+"""Methodology: what a bundle does, described for those who rely on its figures."""
