@@ -125,7 +125,7 @@ def test_days_that_cannot_be_judged_say_why(past: Past, learned: Learned) -> Non
         assert day.ranking.end == day.level.start
         assert day.level.end + DAY == day.judged.start
     trained_on = open_registry(learned.settings)
-    with pytest.raises(BillingError, match="no network was trained on days before that"):
+    with pytest.raises(BillingError, match="no network was trained on days before those"):
         backtest(learned.settings, trained_on, asked(), now=NOW)
     with pytest.raises(BillingError, match="the lake has no clicks of it"):
         past.test(asked("2025-03-10"))

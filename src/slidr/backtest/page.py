@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from slidr.backtest.results import Backtest, Line, Tested
 from slidr.evaluation.results import Interval
@@ -157,16 +158,21 @@ def _row(by: Sequence[str], line: Line, digits: int) -> tuple[str, ...]:
 
 
 def _days(found: Backtest) -> Section:
-    rows = [(day.name, "judged", day.bundle) for day in found.days]
-    rows += [(one.day, one.why, "") for one in found.left]
-    failed = [(left.day, f"not with {_budget(one)}: {left.why}", "") for one in found.tested for left in one.left]
+    """Tell what became of the days; those in a row of which the same is told share a line."""
+    told_of = [(day.name, f"judged by the network of bundle {day.bundle}") for day in found.days]
+    told_of += [(one.day, one.why) for one in found.left]
+    told_of += [(left.day, f"not with {_budget(one)}: {left.why}") for one in found.tested for left in one.left]
+    rows: list[tuple[str, str]] = []
+    for said, days in groupby(sorted(told_of), key=lambda one: one[1]):
+        names = [day for day, _ in days]
+        rows.append((names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}", said))
     return Section(
         "Days",
         facts=(
             ("rows of", "backfill" if found.source == "lake" else "journals"),
             ("thresholds", f"{found.method}, certificate {found.certificate}"),
         ),
-        grid=Grid(("day", "", "network of bundle"), tuple(sorted([*rows, *failed])), texts=3),
+        grid=Grid(("days", "what became of them"), tuple(rows), texts=2),
     )
 
 

@@ -96,7 +96,7 @@ def plan_days(
         if why:
             left.append(Left(name, why))
         elif bundle is None:
-            left.append(Left(name, _untrained(trained, level, zone)))
+            left.append(Left(name, _untrained(trained, zone)))
         else:
             days.append(JudgedDay(name, judged, level, ranking, bundle))
     return tuple(days), tuple(left)
@@ -144,12 +144,11 @@ def _unknown(log: Logged, judged: Span, level: Span, now: int) -> str:
     return ""
 
 
-def _untrained(trained: Sequence[tuple[str, int]], level: Span, zone: str) -> str:
-    oldest = datetime.fromtimestamp(trained[-1][1] // SECOND, ZoneInfo(zone))
-    newest = datetime.fromtimestamp(level.start // SECOND, ZoneInfo(zone))
+def _untrained(trained: Sequence[tuple[str, int]], zone: str) -> str:
+    earliest = datetime.fromtimestamp(trained[-1][1] // SECOND, ZoneInfo(zone))
     return (
-        f"its thresholds would be set from {newest:%Y-%m-%d %H:%M} on, and no network was trained on days before that"
-        f" alone: the earliest training ends {oldest:%Y-%m-%d %H:%M}"
+        "no network was trained on days before those that would set its thresholds alone: the earliest training ends"
+        f" {earliest:%Y-%m-%d %H:%M}"
     )
 
 

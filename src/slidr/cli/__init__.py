@@ -63,6 +63,7 @@ COMMANDS = {
     "compact": Entry("ship", "Sort the lake's decisions for look-ups, and remove days that are too old."),
     "billing": Entry("billing", "Report what clicks are charged; close a month."),
     "backtest": Entry("backtest", "Say what other false-positive budgets would have refunded in the past."),
+    "methodology": Entry("methodology", "Describe how a bundle filters clicks, for auditors or advertisers."),
     "history": Entry("records", "Show all that the lake holds of a click."),
     "backup": Entry("records", "Copy everything that cannot be made again."),
     "restore": Entry("records", "Put a backup in place and verify it."),

@@ -11,7 +11,7 @@ from tabulate import tabulate
 from slidr.report.environment import environment
 
 _WIDTH = 100
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
+_SPECIAL = re.compile(r"([\\`*\[\]<>|#]|(?<!\w)_|_(?!\w))")  # An underscore within a word stays as it is.
 
 
 class Grid(msgspec.Struct, frozen=True):
