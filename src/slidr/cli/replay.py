@@ -13,31 +13,25 @@ import click
 import msgspec
 from tabulate import tabulate
 
-from slidr.bundle import Bundle, read_bundle
+from slidr.bundle import read_bundle
 from slidr.cli.options import Bars, account, printed, settings_option
 from slidr.cli.options import Outcome as Said
 from slidr.clock import SECOND, Clock, SystemClock
-from slidr.decide import deciders, union_layout
 from slidr.errors import RegistryError, ReplayError
-from slidr.features.keys import read_secrets
 from slidr.features.layout import compile_catalogue
-from slidr.features.slow import SlowTables
-from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal
 from slidr.journals import journals_at
 from slidr.lake.delta import Lake
 from slidr.posting import Receiver, webhook_secret
 from slidr.registry import Registry, open_registry
 from slidr.replay.adjustments import refuse_past
-from slidr.replay.again import Again, Progress
+from slidr.replay.again import Again
+from slidr.replay.methods import decided_again
 from slidr.replay.plan import Plan, declared, default_id, known_plan
-from slidr.replay.recompute import begin, recompute
-from slidr.replay.rescore import rescore
 from slidr.replay.review import Review
 from slidr.replay.review import review as review_click
 from slidr.replay.running import Outcome, preview, publish
 from slidr.replay.telling import tell
-from slidr.rules import prepare_rules
 from slidr.service.state_files import kept_states
 from slidr.settings import Settings, duration
 from slidr.ship import ship
@@ -96,7 +90,8 @@ def replay(settings: Settings, *, start: datetime, end: datetime, **chosen: Any)
     bars, receiver = Bars(), _receiver(settings, clock)
 
     def again() -> Iterator[Again]:
-        yield from _decided_again(settings, lake, plan, loaded, bars.counting(plan.method))
+        states = [*kept_states(Path(settings.storage.state)), Path(settings.storage.seed)]
+        yield from decided_again(settings, lake, plan, loaded, states, bars.counting(plan.method))
         bars.close()
 
     if chosen["dry_run"]:
@@ -145,23 +140,6 @@ def _champion(registry: Registry) -> str:
     if champion is None:
         raise RegistryError(f"registry {registry.location} has no champion; name what is to decide with --bundle")
     return champion.bundle
-
-
-def _decided_again(settings: Settings, lake: Lake, plan: Plan, bundle: Bundle, progress: Progress) -> Iterator[Again]:
-    """Yield the clicks of a plan, decided again by its method."""
-    storage = settings.storage
-    pseudonymiser = read_secrets(Path(storage.key_file)).at(plan.start, compile_catalogue(bundle.catalogue).horizon)
-    rules = prepare_rules(settings.rules) if plan.method == "recompute" else ()
-    layout = union_layout((bundle,), rules)
-    tables = SlowTables(Path(storage.slow), duration(settings.features.slow_age), pseudonymiser.fingerprint)
-    store = EmbeddedStore(layout, most=settings.features.most_entities, slow=tables if layout.slow else None)
-    decider = deciders((bundle,), lambda _layout: store, pseudonymiser, rules)[0]
-    if plan.method == "rescore":
-        yield from rescore(lake, plan, decider, progress)
-        return
-    states = [*kept_states(Path(storage.state)), Path(storage.seed)]
-    begun = begin(lake, plan, states, pseudonymiser.fingerprint, layout.horizon)
-    yield from recompute(lake, plan, decider, store, begun, progress)
 
 
 def _receiver(settings: Settings, clock: Clock) -> Receiver | None:

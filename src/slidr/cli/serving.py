@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from datetime import UTC, datetime
@@ -15,21 +14,16 @@ import msgspec
 
 from slidr.cli.options import Outcome, account, printed, settings_option
 from slidr.clock import SECOND, SystemClock
-from slidr.contest import read_contest
-from slidr.errors import RegistryError
 from slidr.features.catalogue import default_catalogue
-from slidr.features.keys import read_secrets, rotate_secret
+from slidr.features.keys import rotate_secret
 from slidr.features.layout import compile_catalogue
-from slidr.registry import open_registry, record_changes
-from slidr.rules import prepare_rules
-from slidr.service.following import read_fallback
+from slidr.service.assembly import assemble
 from slidr.service.log import set_up
-from slidr.service.opening import Parts, check_shared
+from slidr.service.opening import check_shared
 from slidr.service.server import serve as serve_parts
 from slidr.service.workers import serve_workers
 from slidr.settings import Settings
 
-_log = logging.getLogger("slidr.service")
 _Section = TypeVar("_Section", bound=msgspec.Struct)
 
 
@@ -70,7 +64,7 @@ def serve(settings: Settings, *, stores: tuple[str, ...], **chosen: Any) -> None
         store=msgspec.structs.replace(settings.store, redis=servers),
     )
     set_up(settings.service.log, settings.service.log_level)
-    parts = _parts(settings)
+    parts = assemble(settings, SystemClock(), account())
 
     def announce(state: str, url: str) -> None:
         # One line each on the standard output, so that who started the service can wait for it.
@@ -78,7 +72,7 @@ def serve(settings: Settings, *, stores: tuple[str, ...], **chosen: Any) -> None
         sys.stdout.flush()
 
     if settings.service.workers > 1:
-        serve_workers(parts, partial(_parts, settings), announce=announce)
+        serve_workers(parts, partial(assemble, settings, SystemClock(), account()), announce=announce)
     else:
         check_shared(parts)
         serve_parts(parts, announce=announce)
@@ -87,28 +81,6 @@ def serve(settings: Settings, *, stores: tuple[str, ...], **chosen: Any) -> None
 def _replaced(section: _Section, chosen: dict[str, Any], *names: str) -> _Section:
     """Return a section of the settings with what was chosen on the command line."""
     return msgspec.structs.replace(section, **{name: chosen[name] for name in names if chosen[name] is not None})
-
-
-def _parts(settings: Settings) -> Parts:
-    """Return what a service is made of, as the registry names it now."""
-    folder, now = Path(settings.storage.bundles), SystemClock().now()
-    bundle, challenger = read_contest(settings.storage.registry, folder)
-    ring = read_secrets(Path(settings.storage.key_file))
-    pseudonymiser = ring.at(now, compile_catalogue(bundle.catalogue).horizon)
-    rules = prepare_rules(settings.rules)
-    registry = open_registry(settings)
-    named = registry.named()
-    fallback = None if named is None else read_fallback(registry, named, folder, pseudonymiser.known)
-    try:
-        record_changes(
-            registry.audit, settings, rules, subject="service", at=now, who=account(), why="start of the service"
-        )
-    except RegistryError as fault:
-        # Who may only read the registry serves all the same.
-        _log.warning("what settings and lists the service starts with is not in the audit log: %s", fault)
-    return Parts(
-        settings, bundle, pseudonymiser, rules, ring=ring, challenger=challenger, follow=True, fallback=fallback
-    )
 
 
 @click.command("rotate-key", short_help="Let a new secret key follow the one in use.")
