@@ -72,7 +72,8 @@ def test_false_positives_raise_an_alarm(slidr: Run, billed: tuple[str, Path], tm
     said = slidr("billing", "false-positives", "2026-03", *billed, "--json")
     (one,) = json.loads(said.out)["slices"]
     assert (said.code, one["purchasing"], one["invalid"], one["rate"]) == (4, 2, 1, 0.5)
-    assert one["cost"] == {"EUR": [2_234_567, 1_234_567]}
+    assert one["cost"]["EUR"][:2] == [2_234_567, 1_234_567]
+    assert one["cost"]["EUR"][2] < 1_234_567 / 2_234_567 < one["cost"]["EUR"][3]
     assert one["low"] < 0.05 < one["high"]
     assert "alarm, by few clicks" in slidr("billing", "false-positives", "2026-03", *billed).out
 
@@ -91,6 +92,29 @@ def test_a_month_is_provisional_and_then_closed(slidr: Run, billed: tuple[str, P
     assert "closed: the invoice is frozen" in slidr("billing", "report", "2026-03", *billed).out
     records = slidr("audit", "list", "--kind", "close", *billed, "--json").document["records"]
     assert [record["subject"] for record in records] == ["2026-03"]
+
+
+def test_reports_are_written_as_html(slidr: Run, billed: tuple[str, Path], tmp_path: Path) -> None:
+    """One self-contained page each, with the figures of the text; an advertiser's has no word of thresholds."""
+    row = {"time": NOON, "human": True, "matured_at": NOON, "as_of": NOON, "reason": "purchase"}
+    labels = [row | {"click_id": name, "purchaser": name} for name in ("a", "b")]
+    Lake(str(tmp_path / "lake")).append(LABELS, pa.Table.from_pylist(labels, schema=arrow_schema(LABELS)))
+    for place, words in enumerate((
+        ("report", "2026-03"),
+        ("advertiser", "2026-03", "acme"),
+        ("false-positives", "2026-03"),
+        ("invoice", "2026-03"),
+    )):  # fmt: skip
+        file = tmp_path / f"{place}.html"
+        text = slidr("billing", *words, *billed, "--html", file).out
+        page = file.read_text(encoding="utf-8").replace("\u00a0", " ")
+        assert page.startswith("<!doctype html>")
+        assert "rovisional" in page
+        assert "<script" not in page
+        amount = "55.25 %" if words[0] == "false-positives" else "2.234567" if place < 2 else "1.00"
+        assert amount in page
+        assert amount in text
+        assert place != 1 or not [word for word in ("threshold", "score", "reason", "slice") if word in page]
 
 
 @pytest.mark.parametrize(

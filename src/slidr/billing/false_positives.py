@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from slidr.billing.clicks import billed_clicks
 from slidr.billing.periods import Period
 from slidr.errors import BillingError
-from slidr.evaluation.intervals import clustered_interval
+from slidr.evaluation.intervals import clustered_interval, ratio_interval
 from slidr.lake.delta import Lake
 from slidr.slices import ROOT, ancestors
 from slidr.tables import INVALID, LABELS, LabelReason
@@ -23,10 +23,15 @@ _INVALID = pa.array(INVALID)
 
 
 class Weighted(NamedTuple):
-    """Cost in micros of one currency: of a slice's purchasing clicks, and of those that are invalid."""
+    """Cost in micros of one currency: of a slice's purchasing clicks, and of those that are invalid.
+
+    `low` and `high` are the ends of the 95 % interval of their share; None where a single purchaser, or none, shows it.
+    """
 
     purchasing: int
     invalid: int
+    low: float | None
+    high: float | None
 
 
 class FalsePositives(msgspec.Struct, frozen=True):
@@ -106,6 +111,9 @@ def _of(path: str, found: pa.Table, material: float) -> FalsePositives:
     for currency in sorted(found["currency"].unique().to_pylist()):
         of = pc.equal(found["currency"], currency).to_numpy()
         value = found["cost"].to_numpy()
-        cost[currency] = Weighted(int(value[of].sum()), int(value[of & marked].sum()))
+        _, places = np.unique(purchasers[of], return_inverse=True)
+        hits = np.bincount(places, np.where(marked, value, 0)[of])
+        bounds = ratio_interval(hits, np.bincount(places, value[of]), int(of.sum())) or (None, None)
+        cost[currency] = Weighted(int(value[of].sum()), int(value[of & marked].sum()), *bounds)
     rate = float(marked.mean())
     return FalsePositives(path, len(marked), int(marked.sum()), low, high, cost, rate >= material, low >= material)

@@ -9,21 +9,29 @@ from typing import Any
 
 import click
 import msgspec
-from tabulate import tabulate
 
 from slidr.billing.clicks import billed_clicks
-from slidr.billing.false_positives import FalsePositives
 from slidr.billing.false_positives import false_positives as rates_of
 from slidr.billing.figures import DIMENSIONS, Figures, Key, figures, of_advertiser, totals
 from slidr.billing.invoice import Credit, Invoice, Line, draft, invoices, told
 from slidr.billing.invoice import close as close_month
+from slidr.billing.pages import (
+    FALSE_POSITIVES,
+    INVOICE,
+    false_positive_cells,
+    false_positives_page,
+    figures_grid,
+    invoice_page,
+    invoice_rows,
+    report_page,
+)
 from slidr.billing.periods import Period, begun, period
 from slidr.cli.options import Outcome, account, printed, settings_option
 from slidr.clock import SECOND, SystemClock
 from slidr.errors import BillingError, nearest
 from slidr.lake.delta import Lake
 from slidr.registry import open_registry
-from slidr.report.numerals import MISSING, money, percent
+from slidr.report.document import Document, Grid, as_html, text_table
 from slidr.settings import Settings
 
 _AMOUNTS = ("gross", "net_of_general", "net_of_all", "billable", "general", "sophisticated", "unmeasurable")
@@ -43,13 +51,17 @@ def billing() -> None:
     """
 
 
+_page_option = click.option("--html", "page", type=click.Path(path_type=Path), help="Write an HTML page, too.")
+
+
 @billing.command(short_help="Gross, net of general, net of all, by campaign, advertiser, slice, day or hour.")
 @settings_option
 @click.argument("wanted", metavar="PERIOD")
 @click.option("--by", multiple=True, type=click.Choice(DIMENSIONS), help="Group by this; repeat it.  [campaign]")
 @click.option("--csv", "file", type=click.Path(path_type=Path), help="Write the lines to a CSV file, too.")
+@_page_option
 @printed
-def report(settings: Settings, wanted: str, *, by: tuple[str, ...], file: Path | None) -> Outcome:
+def report(settings: Settings, wanted: str, *, by: tuple[str, ...], file: Path | None, page: Path | None) -> Outcome:
     """Report the clicks of PERIOD and their cost, each click once, by the decision that holds."""
     chosen = _period(settings, wanted)
     by = tuple(dict.fromkeys(by)) or ("campaign",)
@@ -59,8 +71,9 @@ def report(settings: Settings, wanted: str, *, by: tuple[str, ...], file: Path |
         _write(file, rows)
     sums = {currency: _amounts(one) for currency, one in totals(found).items()}
     state = _state(chosen, settings)
+    _write_page(page, report_page(chosen, settings.timezone, _said(state), by, found))
     document = {**_told(chosen, settings), **state, "by": by, "rows": rows, "totals": sums}
-    return Outcome(f"{_table(by, found)}\n\n{_said(state)}", document)
+    return Outcome(f"{text_table(figures_grid(by, found))}\n\n{_said(state)}", document)
 
 
 @billing.command(short_help="What an advertiser is shown: outcomes, no thresholds and no scores.")
@@ -68,8 +81,9 @@ def report(settings: Settings, wanted: str, *, by: tuple[str, ...], file: Path |
 @click.argument("wanted", metavar="PERIOD")
 @click.argument("name", metavar="ADVERTISER")
 @click.option("--csv", "file", type=click.Path(path_type=Path), help="Write the lines to a CSV file, too.")
+@_page_option
 @printed
-def advertiser(settings: Settings, wanted: str, name: str, *, file: Path | None) -> Outcome:
+def advertiser(settings: Settings, wanted: str, name: str, *, file: Path | None, page: Path | None) -> Outcome:
     """Report the clicks of PERIOD that ADVERTISER pays, by campaign and day.
 
     What a robot could learn from is left out: thresholds, scores, reasons, lists and slices.
@@ -85,15 +99,17 @@ def advertiser(settings: Settings, wanted: str, name: str, *, file: Path | None)
         _write(file, rows)
     sums = {currency: _amounts(one) for currency, one in totals(found).items()}
     state = _state(chosen, settings)
+    _write_page(page, report_page(chosen, settings.timezone, _said(state), by, found, advertiser=name))
     document = {**_told(chosen, settings), **state, "advertiser": name, "by": by, "rows": rows, "totals": sums}
-    return Outcome(f"{_table(by, found)}\n\n{_said(state)}", document)
+    return Outcome(f"{text_table(figures_grid(by, found))}\n\n{_said(state)}", document)
 
 
 @billing.command("false-positives", short_help="Purchasing clicks that were found invalid, by slice.")
 @settings_option
 @click.argument("wanted", metavar="PERIOD")
+@_page_option
 @printed
-def false_positives(settings: Settings, wanted: str) -> Outcome:
+def false_positives(settings: Settings, wanted: str, *, page: Path | None) -> Outcome:
     """Report the false-positive rate of PERIOD by slice, with 95 % intervals, by clicks and by cost.
 
     A slice whose rate reaches billing.material_fpr raises an alarm: exit status 4.
@@ -102,34 +118,29 @@ def false_positives(settings: Settings, wanted: str) -> Outcome:
     found = rates_of(Lake(settings.storage.lake), chosen, limit)
     rows = [msgspec.to_builtins(one) | {"rate": one.rate} for one in found]
     alarm = any(one.alarm for one in found)
-    lines = [_rate(one, currency) for one in found for currency in one.cost]
-    headers = ("slice", "purchasing", "invalid", "rate", "95 % interval", "currency", "by cost", "")
+    lines = tuple(false_positive_cells(one, currency) for one in found for currency in one.cost)
     state = _state(chosen, settings)
-    text = f"{tabulate(lines, headers, disable_numparse=True)}\n\n{_said(state)}"
+    _write_page(page, false_positives_page(chosen, settings.timezone, _said(state), found, limit))
+    text = f"{text_table(Grid(FALSE_POSITIVES, lines))}\n\n{_said(state)}"
     document = {**_told(chosen, settings), **state, "material_fpr": limit, "alarm": alarm, "slices": rows}
     return Outcome(text, document, status=_ALARM if alarm else 0)
-
-
-def _rate(one: FalsePositives, currency: str) -> tuple[str, ...]:
-    cost = one.cost[currency]
-    weighted = percent(cost.invalid / cost.purchasing if cost.purchasing else None, 2)
-    word = "ALARM" if one.certain else "alarm, by few clicks" if one.alarm else ""
-    interval = f"{percent(one.low, 2)} to {percent(one.high, 2)}"
-    counts = (f"{one.purchasing:,}", f"{one.invalid:,}")
-    return (one.slice, *counts, percent(one.rate, 2), interval, currency, weighted, word)
 
 
 @billing.command(short_help="The invoice report of a month: frozen where it is closed, else provisional.")
 @settings_option
 @click.argument("month", metavar="MONTH")
 @click.option("--csv", "file", type=click.Path(path_type=Path), help="Write the lines to a CSV file, too.")
+@_page_option
 @printed
-def invoice(settings: Settings, month: str, *, file: Path | None) -> Outcome:
+def invoice(settings: Settings, month: str, *, file: Path | None, page: Path | None) -> Outcome:
     """Show the invoice report of MONTH: what it is charged, and credits for months that were closed before."""
     lake, chosen = Lake(settings.storage.lake), _period(settings, month)
     if (kept := invoices(lake).get(chosen.name)) is not None:
-        return _invoice(kept.invoice, told(kept), f"closed; SHA-256 {kept.sha256}", file)
+        state = f"closed; SHA-256 {kept.sha256}"
+        _write_page(page, invoice_page(kept.invoice, state))
+        return _invoice(kept.invoice, told(kept), state, file)
     found = draft(lake, chosen, settings.timezone)
+    _write_page(page, invoice_page(found, _PROVISIONAL))
     return _invoice(found, msgspec.to_builtins(found) | {"provisional": True}, _PROVISIONAL, file)
 
 
@@ -157,28 +168,6 @@ def close(settings: Settings, month: str, *, why: str) -> Outcome:
 
 
 def _invoice(found: Invoice, document: dict[str, Any], state: str, file: Path | None) -> Outcome:
-    charged = [
-        (
-            _shown(line.campaign),
-            _shown(line.advertiser),
-            "clicks",
-            line.currency,
-            f"{line.billable_clicks:,}",
-            money(line.billable_cost),
-        )
-        for line in found.lines
-    ]
-    credited = [
-        (
-            _shown(one.campaign),
-            _shown(one.advertiser),
-            f"credit for {one.billing_day}",
-            one.currency,
-            f"{-one.clicks:,}",
-            money(-one.cost),
-        )
-        for one in found.credits
-    ]
     if file is not None:
         rows = [
             {"kind": "clicks", "clicks": line.billable_clicks, "cost": line.billable_cost} | _payer(line)
@@ -186,10 +175,7 @@ def _invoice(found: Invoice, document: dict[str, Any], state: str, file: Path | 
         ]
         rows += [{"kind": "credit", "clicks": -one.clicks, "cost": -one.cost} | _payer(one) for one in found.credits]
         _write(file, rows)
-    due = [("due", "", "", currency, "", money(cost)) for currency, cost in found.due.items()]
-    headers = ("campaign", "advertiser", "for", "currency", "clicks", "cost")
-    right = ("left", "left", "left", "left", "right", "right")
-    table = tabulate([*charged, *credited, *due], headers, disable_numparse=True, colalign=right)
+    table = text_table(Grid(INVOICE, invoice_rows(found), 4))
     return Outcome(f"{found.period}, {found.timezone}\n\n{table}\n\n{state}", document)
 
 
@@ -239,25 +225,9 @@ def _row(by: tuple[str, ...], key: Key, one: Figures) -> dict[str, Any]:
     return dict(zip((*by, "currency"), key, strict=True)) | _amounts(one)
 
 
-def _table(by: tuple[str, ...], found: dict[Key, Figures]) -> str:
-    lines = [(*map(_shown, key), *_cells(one)) for key, one in found.items()]
-    lines += [("total", *[""] * (len(by) - 1), currency, *_cells(one)) for currency, one in totals(found).items()]
-    headers = (
-        *by, "currency", "gross", "net of general", "net of all", "unmeasurable", "decided",
-        "gross cost", "net of general", "net of all", "billable cost",
-    )  # fmt: skip
-    right = ["left"] * (len(by) + 1) + ["right"] * 9
-    return tabulate(lines, headers, disable_numparse=True, colalign=right)
-
-
-def _cells(one: Figures) -> tuple[str, ...]:
-    clicks = (one.clicks.gross, one.clicks.net_of_general, one.clicks.net_of_all, one.clicks.unmeasurable)
-    costs = (one.cost.gross, one.cost.net_of_general, one.cost.net_of_all, one.cost.billable)
-    return (*(f"{value:,}" for value in clicks), percent(one.decision_rate), *map(money, costs))
-
-
-def _shown(value: str | None) -> str:
-    return MISSING if value is None else value
+def _write_page(page: Path | None, document: Document) -> None:
+    if page is not None:
+        page.write_text(as_html(document), encoding="utf-8")
 
 
 def _write(file: Path, rows: list[dict[str, Any]]) -> None:

@@ -136,12 +136,13 @@ def as_text(document: Document) -> str:
         parts += [_wrapped(f"{name}: {said}") for name, said in section.facts]
         parts += [_wrapped(f"- {point}") for point in section.points]
         if section.grid is not None:
-            parts.append(_text_table(section.grid))
+            parts.append(text_table(section.grid))
         parts.append(_wrapped(section.note))
     return "\n\n".join(part for part in parts if part)
 
 
-def _text_table(grid: Grid) -> str:
+def text_table(grid: Grid) -> str:
+    """Return a table for a terminal."""
     right = ["left"] * grid.texts + ["right"] * (len(grid.headers) - grid.texts)
     return tabulate(grid.rows, grid.headers, disable_numparse=True, colalign=right if grid.rows else None)
 
