@@ -72,6 +72,7 @@ COMMANDS = {
     "load": Entry("load", "Send a log to a service and measure its answers."),
     "rotate-key": Entry("serving", "Let a new secret key follow the one in use."),
     "skew": Entry("skew", "Compare the rows that served with those of backfill."),
+    "drill": Entry("drill", "Play an incident against real processes on simulated traffic."),
 }
 """Every command, in the order of the flow."""
 
