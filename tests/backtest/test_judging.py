@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from numpy.typing import NDArray
+from tests.decided import Decided, decisions
 from tests.learned import NOW, Learned, copy_of
 
 from slidr.backtest.judging import backtest
@@ -16,12 +21,18 @@ from slidr.backtest.results import Backtest
 from slidr.billing.periods import period
 from slidr.bundle import Bundle, Parts, write_bundle
 from slidr.clock import DAY, midnight
+from slidr.daily.listed import listed
 from slidr.daily.plan import Run, logged
 from slidr.errors import BillingError, RegistryError, TableError
+from slidr.features.backfill import feature_rows
+from slidr.journal import Context
+from slidr.lake.delta import Lake
+from slidr.lake.schema import arrow_schema
 from slidr.registry import Registry, open_registry
 from slidr.report.document import as_html
+from slidr.rules import prepare_rules
 from slidr.settings import Settings
-from slidr.tables import CLICKS, PURCHASES
+from slidr.tables import CLICKS, CONTEXTS, DECISIONS, FEATURES, PURCHASES, ROWS
 
 LAST = "2026-03-10"
 BUDGETS = (0.02, 0.05)
@@ -162,3 +173,58 @@ def test_the_page_is_whole(found: Backtest) -> None:
     assert all(str(line.group["campaign"]) in page for line in found.tested[0].groups[:5])
     assert "nan" not in page.replace("finance", "")
     assert "<script" not in page
+
+
+def test_journalled_rows_give_what_backfilled_ones_give(
+    learned: Learned, past: Past, found: Backtest, tmp_path: Path
+) -> None:
+    """The same rows, as services journal them, are refunded the same; what they decided in truth stands beside.
+
+    A click that nobody decided has no row: it is not refunded, and is counted.
+    """
+    run = copy_of(learned, tmp_path)
+    days = found.days[0]
+    clicks = run.lake.read(CLICKS, start=days.level.start, end=days.judged.end)
+    rows = feature_rows(run.lake.read(FEATURES, start=days.level.start, end=days.judged.end), names_of(learned.bundle))
+    hits = listed([one for one in prepare_rules(run.settings.rules) if one.action == "invalid"], clicks)
+    general = np.logical_or.reduce([np.zeros(clicks.num_rows, np.bool_), *hits.values()])
+    lost = clicks["click_id"].to_pylist().index(clicks["click_id"][-1].as_py())
+    journalled(run.lake, learned.bundle, clicks, rows, general, lost)
+    small, _ = Past(run, past.registry).test(asked(source="journal", by=("campaign", "slice"))).tested
+    before, _ = found.tested
+    assert small.whole is not None
+    assert before.whole is not None
+    assert small.whole.clicks == before.whole.clicks
+    assert small.whole.general == before.whole.general
+    assert 0 <= before.whole.sophisticated - small.whole.sophisticated <= 1
+    again = Past(run, past.registry).test(asked(source="journal"))
+    paid = sum(clicks.filter(pc.greater_equal(clicks["time"].cast("int64"), days.judged.start))["cost"].to_pylist())
+    assert sum(cost for _, _, cost, _ in again.decided.values()) == paid
+
+
+def names_of(bundle: Bundle) -> tuple[str, ...]:
+    """Return the features of a bundle."""
+    return tuple(feature.name for feature in bundle.catalogue)
+
+
+def journalled(
+    lake: Lake, bundle: Bundle, clicks: pa.Table, rows: NDArray[np.float32], general: NDArray[np.bool_], lost: int
+) -> None:
+    """Write decisions and rows of clicks as a service's journal brings them into the lake; of one there are none."""
+    context = Context(bundle.id, (), names_of(bundle))
+    lake.write(CONTEXTS, pa.table({"context": [context.id], "document": [context.encoded()]}))
+    ids, times = clicks["click_id"].to_pylist(), clicks["time"].cast("int64").to_pylist()
+    made, held = [], []
+    for place, (click_id, time) in enumerate(zip(ids, times, strict=True)):
+        if place == lost:
+            continue
+        verdict = "invalid_general" if general[place] else "valid"
+        one = Decided(click_id, time, verdict, None, None, None, None, decision_id=f"j-{place}")
+        made.append(one)
+        held.append({
+            "click_id": click_id, "time": time, "decision_id": f"j-{place}", "journal": "j", "sequence": place,
+            "decided_at": time, "context": context.id, "click_key": 0, "logged_in": -1, "keys": b"",
+            "row": rows[place].tobytes(),
+        })  # fmt: skip
+    lake.append(DECISIONS, decisions(*made))
+    lake.append(ROWS, pa.Table.from_pylist(held, schema=arrow_schema(ROWS)))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slidr.errors import CalibrationError
-from slidr.evaluation.intervals import clustered_interval
+from slidr.evaluation.intervals import clustered_interval, ratio_interval
 from slidr.metrics import clopper_pearson
 
 
@@ -63,3 +63,33 @@ def test_nothing_has_no_interval(clicks: int, confidence: float) -> None:
     """No clicks, and a confidence that is none, are refused."""
     with pytest.raises(CalibrationError, match="no interval"):
         clustered_interval(np.zeros(clicks, np.bool_), np.zeros(clicks, np.int64), confidence)
+
+
+def test_the_interval_of_a_sum_is_that_of_clicks_where_all_cost_the_same() -> None:
+    """Clusters of one click of one price: exact for independent clicks, whatever the price."""
+    marked = np.arange(1000) < 7
+    expected = clustered_interval(marked, np.arange(1000))
+    for price in (1, 250_000):
+        found = ratio_interval(marked * price, np.full(1000, price), 1000)
+        assert found == pytest.approx(expected, rel=2e-3)
+
+
+def test_a_dear_click_widens_the_interval_of_a_sum() -> None:
+    """Where one click costs as much as all others there is less to learn from, as where all have the same share."""
+    marked, prices = np.arange(1000) % 100 == 0, np.ones(1000)
+    even = ratio_interval(marked * prices, prices, 1000)
+    prices[0] = 1000
+    dear = ratio_interval(marked * prices, prices, 1000)
+    assert even is not None
+    assert dear is not None
+    assert dear[1] - dear[0] > 5 * (even[1] - even[0])
+    sure = ratio_interval(prices, prices, 1000)
+    assert sure is not None
+    assert 0.3 < sure[0] < 0.5
+    assert sure[1] == 1
+
+
+def test_a_sum_of_nothing_has_no_interval() -> None:
+    """No cost, or a single cluster: nothing shows how it varies."""
+    assert ratio_interval([0, 0], [0, 0], 10) is None
+    assert ratio_interval([1], [2], 10) is None
