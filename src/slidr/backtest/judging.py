@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from slidr.backtest.plan import Asked, JudgedDay, Left, plan_days, read_named
 from slidr.backtest.reading import Reader, Scored
-from slidr.backtest.results import Backtest, Tested
+from slidr.backtest.results import Actual, Backtest, Tested
 from slidr.backtest.tally import Tally
 from slidr.billing.clicks import billed_clicks
 from slidr.billing.figures import figures, totals
@@ -92,7 +92,7 @@ def backtest(
             judged[budget].append(day)
     progress("backtest", 1)
     if not any(judged.values()):
-        reasons = [*left, *(one for several in failed.values() for one in several)]
+        reasons = [*(one for several in failed.values() for one in several), *left]
         raise BillingError(
             f"no day of {asked.period.name} could be judged; {reasons[0].day}: {reasons[0].why}"
             if reasons
@@ -157,9 +157,9 @@ def _marked(
     return marked
 
 
-def _decided(lake: Lake, days: tuple[JudgedDay, ...]) -> dict[str, tuple[int, int, int, int]]:
+def _decided(lake: Lake, days: tuple[JudgedDay, ...]) -> dict[str, Actual]:
     """Return what was decided in truth on the judged days; nothing where one of them has no decisions."""
-    sums: dict[str, tuple[int, int, int, int]] = {}
+    sums: dict[str, Actual] = {}
     if not lake.exists(DECISIONS):
         return sums
     try:
@@ -167,9 +167,13 @@ def _decided(lake: Lake, days: tuple[JudgedDay, ...]) -> dict[str, tuple[int, in
             clicks = list(billed_clicks(lake, Period(day.name, *day.judged)))
             for currency, one in totals(figures(clicks, (), "UTC")).items():
                 cost, count = one.cost, one.clicks
-                more = (count.gross, count.gross - count.billable, cost.gross, cost.gross - cost.billable)
-                held = sums.get(currency, (0, 0, 0, 0))
-                sums[currency] = tuple(a + b for a, b in zip(held, more, strict=True))  # type: ignore[assignment]
+                held = sums.get(currency, Actual(0, 0, 0, 0))
+                sums[currency] = Actual(
+                    held.clicks + count.gross,
+                    held.refunded_clicks + count.gross - count.billable,
+                    held.cost + cost.gross,
+                    held.refund + cost.gross - cost.billable,
+                )
     except BillingError:
         return {}
     return sums

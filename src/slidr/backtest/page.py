@@ -90,14 +90,15 @@ def _budgets(found: Backtest) -> Grid:
     rows: list[tuple[str, ...]] = []
     for one in found.tested:
         for line in (one.whole, *one.currencies) if one.whole else ():
-            shares = line.refunded_cost if line.currency else line.refunded
+            shares = line.refund_share if line.currency else line.refunded_share
             amounts = (
                 (money(line.cost), money(line.general_cost), money(line.sophisticated_cost), money(line.refund))
                 if line.currency
                 else tuple(map(count, (line.clicks, line.general, line.sophisticated, line.refunded_clicks)))
             )
             rows.append((_budget(one), line.currency or "clicks", *amounts, *_interval(shares, 1)))
-    for currency, (_, _, cost, refund) in found.decided.items():
+    for currency, actual in found.decided.items():
+        cost, refund = actual.cost, actual.refund
         rows.append(
             ("as decided", currency, money(cost), MISSING, MISSING, money(refund), percent(_of(refund, cost)), "")
         )
@@ -147,10 +148,10 @@ def _row(by: Sequence[str], line: Line, digits: int) -> tuple[str, ...]:
         line.currency,
         count(line.clicks),
         count(line.refunded_clicks),
-        percent(line.refunded.value),
+        percent(line.refunded_share.value),
         money(line.cost),
         money(line.refund),
-        *_interval(line.refunded_cost, 1),
+        *_interval(line.refund_share, 1),
         count(line.purchasing),
         *_interval(line.fpr, digits),
         percent(line.fpr_by_cost.value, digits),

@@ -49,7 +49,7 @@ class Span(NamedTuple):
     end: int
 
 
-class JudgedDay(NamedTuple):
+class JudgedDay(msgspec.Struct, frozen=True):
     """A day to judge.
 
     Attributes:
@@ -67,7 +67,7 @@ class JudgedDay(NamedTuple):
     bundle: str
 
 
-class Left(NamedTuple):
+class Left(msgspec.Struct, frozen=True):
     """A day that is not judged, and why."""
 
     day: str

@@ -19,11 +19,13 @@ class Line(msgspec.Struct, frozen=True):
         clicks: all of them.
         general: found invalid by list rules, whatever the budget.
         sophisticated: found invalid by the model.
-        refunded: share of the clicks that is invalid by either; the interval is that of days like these.
+        refunded_clicks: invalid by either.
+        refunded_share: their share; the interval is that of days like these.
         cost: of all clicks.
         general_cost: of those that list rules find invalid.
         sophisticated_cost: of those that the model finds invalid.
-        refunded_cost: share of the cost, likewise.
+        refund: of those that are invalid by either.
+        refund_share: its share of the cost, likewise.
         purchasing: clicks that led to a purchase and reached the model.
         false_positives: those of them that the model finds invalid.
         fpr: their share; clicks of one purchaser count together in the interval.
@@ -37,11 +39,13 @@ class Line(msgspec.Struct, frozen=True):
     clicks: int
     general: int
     sophisticated: int
-    refunded: Interval
+    refunded_clicks: int
+    refunded_share: Interval
     cost: int
     general_cost: int
     sophisticated_cost: int
-    refunded_cost: Interval
+    refund: int
+    refund_share: Interval
     purchasing: int
     false_positives: int
     fpr: Interval
@@ -49,15 +53,14 @@ class Line(msgspec.Struct, frozen=True):
     false_positive_cost: int
     fpr_by_cost: Interval
 
-    @property
-    def refunded_clicks(self) -> int:
-        """Clicks that are invalid."""
-        return self.general + self.sophisticated
 
-    @property
-    def refund(self) -> int:
-        """What they cost."""
-        return self.general_cost + self.sophisticated_cost
+class Actual(msgspec.Struct, frozen=True):
+    """What was decided in truth, in one currency: clicks, those that were not charged, and their costs in micros."""
+
+    clicks: int
+    refunded_clicks: int
+    cost: int
+    refund: int
 
 
 class Tested(msgspec.Struct, frozen=True):
@@ -93,8 +96,7 @@ class Backtest(msgspec.Struct, frozen=True):
         days: the days that could be judged, with the network and the days that set their thresholds.
         left: the others, and why.
         tested: a budget each, as asked.
-        decided: what was decided in truth, by currency: clicks, refunded clicks, cost and refund; empty where the lake
-            has no decisions of all judged days.
+        decided: what was decided in truth, by currency; empty where the lake has no decisions of all judged days.
     """
 
     period: str
@@ -106,4 +108,4 @@ class Backtest(msgspec.Struct, frozen=True):
     days: tuple[JudgedDay, ...]
     left: tuple[Left, ...]
     tested: tuple[Tested, ...]
-    decided: dict[str, tuple[int, int, int, int]]
+    decided: dict[str, Actual]
