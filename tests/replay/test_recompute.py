@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from slidr.features.snapshot import write_snapshot
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Entry, Journal
 from slidr.lake.delta import Lake
+from slidr.lake.upkeep import compact
 from slidr.replay.plan import Plan
 from slidr.replay.recompute import Begun, begin, recompute
 from slidr.replay.running import Outcome, publish
@@ -62,6 +64,8 @@ def serve(folder: Path, clicks: Sequence[Click], bundle: Bundle, incident: Incid
                 write_snapshot(folder / "state.npz", store.state(KEY.fingerprint))
             journal.append(_entries(recorder, decider, part, at, incident, number))
         ship(lake, [journal], clock=ManualClock(NOW), keep=25 * HOUR)
+    # Sorted by click_id, nothing but the journal's own numbers tells the order.
+    assert compact(lake, small.START.date() + timedelta(days=5))
     return lake
 
 

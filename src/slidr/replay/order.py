@@ -251,7 +251,8 @@ def ordered(
     before = decided[(sequences >= 0) & (sequences < stretch.first)]
     if len(before):
         unfolded = unfolded[decided[unfolded] > before.max()]
-    unfolded = unfolded[np.argsort(decided[unfolded], kind="stable")]
+    # Of one batch, in the order of the journal: below zero, sequences count down.
+    unfolded = unfolded[np.lexsort((-sequences[unfolded], decided[unfolded]))]
     # A process that was slower to decide does not move a click forward.
     moments = np.maximum.accumulate(decided[folded]) if len(folded) else decided[folded]
     order = np.insert(folded, np.searchsorted(moments, decided[unfolded], side="right"), unfolded)
