@@ -31,3 +31,8 @@ def watching(stage: Stage) -> Iterator[Monitor]:
         yield monitor
     finally:
         monitor.close()
+
+
+def alarm(monitor: Monitor, metric: str) -> str:
+    """Look, and return what the monitor says of a metric; empty where it says nothing."""
+    return next((one.message for one in monitor.look().open if one.metric == metric), "")

@@ -13,9 +13,8 @@ from slidr.drills.redis_server import RedisServer
 from slidr.drills.replaying import replay_day
 from slidr.drills.settling import trace_of
 from slidr.drills.stage import Service, Stage
-from slidr.drills.watching import watching
+from slidr.drills.watching import alarm, watching
 from slidr.errors import ServiceError
-from slidr.monitor import Monitor
 from slidr.tables import Verdict
 
 _LOST, _LAST = 120, 216
@@ -37,13 +36,13 @@ def play(stage: Stage) -> dict[str, Any]:
             lost = stage.clock.now()
             stage.timeline.tell("Redis crashes, and comes back empty")
             window, unmeasurable = _LOST, 0
-            while not (alarm := _alarm(monitor)):
+            while not (said := alarm(monitor, "unmeasurable")):
                 if window == _LAST:
                     raise ServiceError("the monitor raised no alarm; give the drill more --clicks, or report this")
                 unmeasurable += _unmeasurable(service, window)
                 window += 1
             detected = stage.clock.now()
-            stage.timeline.tell(f"alarm: {alarm}")
+            stage.timeline.tell(f"alarm: {said}")
             began = time.perf_counter()
             said = _seed(stage)
             seconds = time.perf_counter() - began
@@ -63,11 +62,6 @@ def play(stage: Stage) -> dict[str, Any]:
         "unmeasurable_left": replayed.tally.left,
         **trace.document(),
     }
-
-
-def _alarm(monitor: Monitor) -> str:
-    """Look, and return what the monitor says of unmeasurable clicks; empty where it says nothing."""
-    return next((one.message for one in monitor.look().open if one.metric == "unmeasurable"), "")
 
 
 def _seed(stage: Stage) -> str:
