@@ -15,7 +15,7 @@ VERSION = 3
 """The simulator's version: another one draws other logs from the same plan and seed."""
 
 NEWCOMER_DAY = 7
-"""Counted days that have passed when the newcomer comes."""
+"""Counted days that have passed when a newcomer comes, unless a plan says otherwise."""
 
 THIN = 0.03
 """Clicks of a burn-in day, as a share of a counted day's."""
@@ -74,8 +74,8 @@ class Plan(msgspec.Struct, frozen=True):
         burn_in: days before the counted ones.
         start: date of the first counted day; the default is a Monday.
         settle: days after the counted ones.
-        newcomer: a robot family that makes no click before the eighth counted day, so that the seven days that train
-            have never seen it; empty for none.
+        newcomer: a robot family that comes late; empty for none.
+        newcomer_after: counted days that have passed when it comes; by default the seven that train have never seen it.
         faults: what goes wrong with the logs on their way.
 
     Raises:
@@ -92,11 +92,12 @@ class Plan(msgspec.Struct, frozen=True):
     start: date = date(2026, 3, 2)
     settle: int = 1
     newcomer: str = ""
+    newcomer_after: int = NEWCOMER_DAY
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no plan."""
-        limits = {"days": 1, "burn_in": 0, "settle": 0}
+        limits = {"days": 1, "burn_in": 0, "settle": 0, "newcomer_after": 0}
         if self.days > 0:
             limits["clicks"] = 500 * self.days
         for key, least in limits.items():
@@ -107,7 +108,7 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def newcomer_day(self) -> int:
         """Place in the schedule of the day on which the newcomer comes."""
-        return self.burn_in + NEWCOMER_DAY
+        return self.burn_in + self.newcomer_after
 
     @property
     def daily_clicks(self) -> float:
