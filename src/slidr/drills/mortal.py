@@ -1,7 +1,8 @@
-"""A promotion that is killed: `python -m slidr.drills.mortal SETTINGS CLOCK BUNDLE WRITES`.
+"""Promotions that are killed: `python -m slidr.drills.mortal SETTINGS CLOCK BUNDLE`, told on its standard input.
 
-It publishes a bundle and makes it the champion, as the end of a daily run does, and kills itself by SIGKILL before it
-writes one object more to the registry than it may.
+For each number that it reads it forks a process that publishes the bundle and makes it the champion, as the end of a
+daily run does, and that kills itself by SIGKILL before it writes one object more to the registry than that number. It
+prints the process's exit status: -9 where it was killed.
 """
 
 from __future__ import annotations
@@ -23,11 +24,23 @@ WHO = "drill"
 
 
 def main() -> None:
+    """Promote as often as is asked."""
+    for line in sys.stdin:
+        # Nothing of the registry is open before the fork, so that each process has all of it for itself.
+        if not (process := os.fork()):
+            _promote(Path(sys.argv[1]), SharedClock(Path(sys.argv[2])), sys.argv[3], int(line))
+            os._exit(0)
+        _, status = os.waitpid(process, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+def _promote(path: Path, clock: SharedClock, bundle: str, writes: int) -> None:
     """Promote, or die."""
-    settings, clock = read_settings(Path(sys.argv[1])), SharedClock(Path(sys.argv[2]))
-    bundle, left = sys.argv[3], [int(sys.argv[4])]
+    left = [writes]
     for name in ("put", "create"):
         setattr(Objects, name, _mortal(getattr(Objects, name), left))
+    settings = read_settings(path)
     registry = open_registry(settings)
     registry.publish(Path(settings.storage.bundles) / bundle)
     registry.promote(bundle, at=clock.now(), who=WHO, why="a new day's bundle", once=True)

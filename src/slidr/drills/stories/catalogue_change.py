@@ -84,7 +84,7 @@ def _learnt(stage: Stage) -> str:
 
 
 def _rolled_back(stage: Stage, service: Service, window: int) -> tuple[int, float]:
-    """Run `slidr rollback` while traffic goes on; return the next window, and the seconds until no process is on the bundle."""
+    """Run `slidr rollback` while traffic goes on; return the next window, and how many seconds that took."""
     command = [sys.executable, "-m", "slidr", "rollback", "--why", "its state is cold", "--settings"]
     command.append(str(stage.folder / "slidr.toml"))
     began = time.perf_counter()

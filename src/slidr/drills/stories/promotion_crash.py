@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +35,11 @@ def play(stage: Stage) -> dict[str, Any]:
     bundle = _next_bundle(stage)
     kills = half = writes = 0
     taken, whole = -1, False
-    with Service(stage) as service:
+    with Service(stage) as service, _promotions(stage, bundle) as killed:
         for window in range(_PROMOTED):
             service.send(window)
         window = _PROMOTED
-        while _killed(stage, bundle, writes):
+        while killed(writes):
             kills += 1
             half += _half_bundles(stage)
             # What is there is not written again: behind a whole bundle comes the history, and then the audit log.
@@ -86,14 +88,24 @@ def _next_bundle(stage: Stage) -> str:
     return write_bundle(folder, Parts(**parts), created_at=stage.clock.now(), version="drill").id
 
 
-def _killed(stage: Stage, bundle: str, writes: int) -> bool:
-    """Promote in a process of its own that may write so many objects; returns whether that killed it."""
+@contextmanager
+def _promotions(stage: Stage, bundle: str) -> Iterator[Callable[[int], bool]]:
+    """Give what promotes in a process of its own that may write so many objects, and says whether that killed it."""
     files = (str(stage.folder / "slidr.toml"), str(stage.clock.path))
-    command = [sys.executable, "-m", "slidr.drills.mortal", *files, bundle, str(writes)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 our own command
-    if done.returncode not in {0, -signal.SIGKILL}:
-        raise ServiceError(f"the promotion ended with status {done.returncode}: {done.stderr.strip()}")
-    return done.returncode != 0
+    command = [sys.executable, "-m", "slidr.drills.mortal", *files, bundle]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 our own command
+
+        def killed(writes: int) -> bool:
+            if process.stdin is None or process.stdout is None:
+                raise ServiceError("the promotions have no pipes; this is a fault of slidr")
+            process.stdin.write(f"{writes}\n")
+            process.stdin.flush()
+            status = int(process.stdout.readline() or 1)
+            if status not in {0, -signal.SIGKILL}:
+                raise ServiceError(f"the promotion ended with status {status}; this is a fault of slidr")
+            return status != 0
+
+        yield killed
 
 
 def _half_bundles(stage: Stage) -> int:
