@@ -13,7 +13,7 @@ from slidr.drills.clock import SharedClock
 from slidr.drills.stage import Stage, prepare
 from slidr.drills.timeline import Event, Timeline
 
-CLICKS = 3000
+CLICKS = 5000
 
 
 @pytest.fixture(scope="module")
