@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 from tabulate import tabulate
@@ -42,6 +44,8 @@ def drill(name: str | None, *, listing: bool, clicks: int, seed: int, folder: Pa
         raise SettingsError(f"{folder} is not empty; name a new folder with --folder")
     place = folder or Path(tempfile.mkdtemp(prefix="slidr-drill-")) / "project"
     events: list[Event] = []
+    # The timeline tells what the monitor would log.
+    logging.getLogger("slidr").addHandler(logging.NullHandler())
 
     def told(event: Event) -> None:
         events.append(event)
@@ -57,7 +61,13 @@ def drill(name: str | None, *, listing: bool, clicks: int, seed: int, folder: Pa
     left = figures.get("settled_differences", 0) or figures.get("adjustment_error_cents", 0)
     left_over = f"drill {name} left a trace, which is a fault of slidr: please report it" if left else None
     return Outcome(
-        tabulate(figures.items(), tablefmt="plain", intfmt=",", floatfmt=".3g"),
+        tabulate([(key, _written(value)) for key, value in figures.items()], tablefmt="plain", disable_numparse=True),
         {"drill": name, **figures, "timeline": [event._asdict() for event in events]},
         left_over,
     )
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
