@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from slidr.datasets import dataset_of
 from slidr.errors import TableError, nearest
 from slidr.lake.handover import handed_over
 from slidr.lake.schema import arrow_field, arrow_schema, conform
@@ -101,7 +102,7 @@ class Lake:
             rows = rows.drop_columns([PARTITION])
             key = identifier(table)
             with self._faults(table):
-                dataset = self.open(table).to_pyarrow_dataset()
+                dataset = dataset_of(self.open(table))
                 names = [name for name in dataset.schema.names if name != PARTITION]
                 touched: Any = ds.field(PARTITION).isin(pa.array(days, pa.date32()))
                 held = dataset.to_table(names, filter=touched)
@@ -353,7 +354,7 @@ class Lake:
             TableError: the table or a column does not exist, or the lake holds another schema version.
         """
         delta = self.open(table, version)
-        dataset = delta.to_pyarrow_dataset()
+        dataset = dataset_of(delta)
         absent = [arrow_field(column) for column in table.columns if column.name not in dataset.schema.names]
         if absent:
             # Written under an older version, which had them not: they read as null.

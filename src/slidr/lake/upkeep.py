@@ -19,6 +19,7 @@ import pyarrow.dataset as ds
 from deltalake import WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
+from slidr.datasets import dataset_of
 from slidr.errors import TableError
 from slidr.lake.delta import Lake
 from slidr.lake.spans import PARTITION
@@ -112,7 +113,7 @@ def vacuum(lake: Lake, hours: int, tables: tuple[Table, ...] = TABLES) -> int:
 def _compact(lake: Lake, table: Table, day: date) -> Compacted | None:
     with reported(lake.address(table)):
         delta = lake.open(table)
-        dataset = delta.to_pyarrow_dataset()
+        dataset = dataset_of(delta)
         of_day: Any = ds.field(PARTITION) == pa.scalar(day, pa.date32())
         fragments = list(dataset.get_fragments(filter=of_day))
         if _is_sorted(fragments):

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from slidr.clock import DAY
+from slidr.datasets import dataset_of
 from slidr.errors import RecordsError
 from slidr.lake.delta import Lake
 from slidr.lake.settled import settled
@@ -123,7 +124,7 @@ def _found(lake: Lake, table: Table, click_id: str, days: tuple[date, date], sca
     if not lake.exists(table):
         return pa.table({name: pa.array([], pa.string()) for name in table.names})
     with reported(lake.address(table)):
-        dataset = lake.open(table).to_pyarrow_dataset()
+        dataset = dataset_of(lake.open(table))
         first, last = (pa.scalar(one, pa.date32()) for one in days)
         wanted: Any = (ds.field("click_id") == click_id) & (ds.field(PARTITION) >= first)
         wanted &= ds.field(PARTITION) <= last

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from slidr.audit import Audit, Verified
+from slidr.datasets import dataset_of
 from slidr.errors import RecordsError
 from slidr.features.keys import KeyRing
 from slidr.journal import Journal
@@ -152,7 +153,7 @@ def _verify(manifest: Manifest, places: Places, ring: KeyRing | None) -> Verifie
         held = manifest.tables.get(table.name)
         if held is None:
             continue
-        rows = lake.open(table).to_pyarrow_dataset().count_rows()
+        rows = dataset_of(lake.open(table)).count_rows()
         if (lake.version(table), rows) != (held.version, held.rows):
             raise RecordsError(
                 f"{lake.address(table)} has {rows:,} rows at version {lake.version(table)}, and not {held.rows:,} at"

@@ -16,6 +16,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 from pyarrow.fs import FileType
 
+from slidr.datasets import dataset_of
 from slidr.errors import SourceError
 from slidr.settings import ClicksSettings, PurchasesSettings
 from slidr.sources import CHUNK, Feed, Log, chunks, file_system, logs, mapped, read_csv
@@ -77,7 +78,7 @@ def _is_delta(path: str) -> bool:
 
 def _delta(log: Log) -> Iterator[pa.Table]:
     try:
-        dataset = DeltaTable(log.path).to_pyarrow_dataset()
+        dataset = dataset_of(DeltaTable(log.path))
     except DeltaError as fault:
         raise SourceError(f"{log.path}: not a Delta table that can be read: {fault}") from fault
     with log.faults():
