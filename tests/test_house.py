@@ -31,6 +31,7 @@ EXTENSIONS = {
     "slidr.model.networks": ("fit",),
     "slidr.calibration.methods": ("fit",),
     "slidr.guardrails.checks": ("KIND", "check"),
+    "slidr.drills.stories": ("play",),
 }
 
 

@@ -67,9 +67,9 @@ def spoilt_night(stage: Stage, spoil: Spoil, words: str) -> tuple[dict[str, Any]
         people, robots = by_truth(stage, decided)
         figures |= {f"ivr{name}": ivr(decided), f"people_invalid{name}": people, f"robots_invalid{name}": robots}
     stage.timeline.tell(
-        "of people's clicks {people_invalid:.2%} are invalid, {people_invalid_without_guardrails:.2%} without guardrails;"
-        " of robots' {robots_invalid:.1%} and {robots_invalid_without_guardrails:.1%};"
-        " of all {ivr:.1%} and {ivr_without_guardrails:.1%}".format(**figures)
+        "invalid of people: {people_invalid:.2%}, and without guardrails {people_invalid_without_guardrails:.2%};"
+        " of robots: {robots_invalid:.1%} and {robots_invalid_without_guardrails:.1%};"
+        " of all: {ivr:.1%} and {ivr_without_guardrails:.1%}".format(**figures)
     )
     return figures | trace.document(), kept, without
 
