@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from slidr.lake.delta import Lake
 from slidr.lake.settled import settled
 from slidr.tables import ADJUSTMENTS, DECISIONS, INVALID
 
+_PAYS = ("campaign", "advertiser", "currency")
 _SAID = ("verdict", "slice", "bundle", "score", "threshold")
 
 
@@ -22,7 +24,8 @@ class Trace(NamedTuple):
     Attributes:
         wrong: clicks that were answered another verdict than they would have been.
         differences: clicks whose decision that holds differs from that of a day to which nothing happened.
-        adjustment_error: what was adjusted, less what the answers and the undisturbed day differ by, in micros.
+        adjustment_error: the most by which a payer's adjustments miss what its answers cost more than on the undisturbed
+            day, in micros.
         adjusted: what was adjusted, in micros: positive to credit.
     """
 
@@ -36,7 +39,7 @@ class Trace(NamedTuple):
         return {
             "clicks_decided_wrongly": self.wrong,
             "settled_differences": self.differences,
-            "adjustment_error_cents": -(-abs(self.adjustment_error) // 10_000),
+            "adjustment_error_cents": -(-self.adjustment_error // 10_000),
             "adjusted_micros": self.adjusted,
         }
 
@@ -55,8 +58,10 @@ def trace_of(stage: Stage, undisturbed: Stage) -> Trace:
         return Trace(lost, lost, 0, 0)
     wrong = int(np.count_nonzero(_differs(answers, wanted, ("verdict",))))
     differences = int(np.count_nonzero(_differs(held, wanted, _SAID)))
-    adjusted = _adjusted(stage.lake)
-    return Trace(wrong, differences, adjusted - (_billed(answers) - _billed(wanted)), adjusted)
+    adjusted, owed = _adjusted(stage.lake), _billed(answers)
+    owed.subtract(_billed(wanted))
+    errors = [abs(adjusted[payer] - owed[payer]) for payer in {*adjusted, *owed}]
+    return Trace(wrong, differences, max(errors, default=0), adjusted.total())
 
 
 def _by_click(decisions: pa.Table) -> pa.Table:
@@ -74,10 +79,17 @@ def _differs(one: pa.Table, other: pa.Table, names: tuple[str, ...]) -> np.ndarr
     return np.asarray(differs)
 
 
-def _billed(decisions: pa.Table) -> int:
-    valid = pc.invert(pc.is_in(decisions["verdict"], value_set=pa.array(INVALID)))
-    return int(pc.sum(decisions.filter(valid)["cost"]).as_py() or 0)
+def _billed(decisions: pa.Table) -> Counter[tuple[str, ...]]:
+    """Return the cost of what is billed by payer."""
+    return _sums(decisions.filter(pc.invert(pc.is_in(decisions["verdict"], value_set=pa.array(INVALID)))))
 
 
-def _adjusted(lake: Lake) -> int:
-    return int(pc.sum(lake.read(ADJUSTMENTS)["cost"]).as_py() or 0) if lake.exists(ADJUSTMENTS) else 0
+def _adjusted(lake: Lake) -> Counter[tuple[str, ...]]:
+    return _sums(lake.read(ADJUSTMENTS)) if lake.exists(ADJUSTMENTS) else Counter()
+
+
+def _sums(table: pa.Table) -> Counter[tuple[str, ...]]:
+    found: Counter[tuple[str, ...]] = Counter()
+    for row in table.select([*_PAYS, "cost"]).to_pylist():
+        found[tuple(str(row[name]) for name in _PAYS)] += row["cost"] or 0
+    return found
