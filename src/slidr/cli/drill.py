@@ -18,7 +18,7 @@ from slidr.drills.timeline import Event
 from slidr.errors import ServiceError, SettingsError
 
 
-@click.command(short_help="Run an incident from beginning to end, on simulated traffic.")
+@click.command(short_help="Play an incident against real processes on simulated traffic.")
 @click.argument("name", required=False)
 @click.option("--list", "listing", is_flag=True, help="Say which drills there are.")
 @click.option("--clicks", type=click.IntRange(2_000), default=10_000, show_default=True, help="Clicks of the day.")
