@@ -24,8 +24,8 @@ class Trace(NamedTuple):
     Attributes:
         wrong: clicks that were answered another verdict than they would have been.
         differences: clicks whose decision that holds differs from that of a day to which nothing happened.
-        adjustment_error: the most by which a payer's adjustments miss what its answers cost more than on the undisturbed
-            day, in micros.
+        adjustment_error: the most by which a payer's adjustments miss what its answers cost more than on the day to
+            which nothing happened, in micros.
         adjusted: what was adjusted, in micros: positive to credit.
     """
 

@@ -143,9 +143,9 @@ class Stage:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 our own command
         return done.returncode, done.stdout + done.stderr
 
-    def undisturbed(self) -> Stage:
+    def undisturbed(self, name: str = "undisturbed") -> Stage:
         """Return a stage to which nothing happens: all clicks are decided, and are in its lake."""
-        other = self.copy("undisturbed")
+        other = self.copy(name)
         with Service(other) as service:
             for window in range(len(other.windows)):
                 service.send(window)

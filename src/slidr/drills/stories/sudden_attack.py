@@ -35,7 +35,7 @@ def play(stage: Stage) -> dict[str, Any]:
     """Let the day pass with the wave, under the eyes of the monitor, and without it."""
     wave = _wave(stage)
     attacked = Stage(stage.folder, pa.concat_tables([stage.clicks, wave]).sort_by("time"), stage.clock, stage.timeline)
-    calm, unwatched = stage.undisturbed(), attacked.undisturbed()
+    calm, unwatched = stage.undisturbed(), attacked.undisturbed("unwatched")
     come, detected, decided = attacked.start + _FIRST, 0, list[list[dict[str, Any]]]()
     with Service(attacked) as service, watching(attacked) as monitor:
         for window in range(len(attacked.windows)):
