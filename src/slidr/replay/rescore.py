@@ -44,7 +44,10 @@ def rescore(lake: Lake, plan: Plan, decider: Decider, progress: Progress = lambd
         nameless = pc.and_(folded, pc.equal(pc.binary_join(first["reasons"], ","), NO_IDENTIFIERS))
         # What a list rule hit that was not folded holds: it has no row, and needs none.
         measured = pc.and_(folded, pc.or_(pc.invert(unsure), nameless))
-        left = pc.sum(pc.and_not(unsure, nameless)).as_py() or 0
+        # A row that a folded click lost was erased: such a click keeps what was decided of it.
+        erased = pc.and_(folded, pc.equal(pc.binary_length(mine["row"]), 0))
+        measured = pc.and_not(measured, erased)
+        left = pc.sum(pc.or_(pc.and_not(unsure, nameless), erased)).as_py() or 0
         first, mine = first.filter(measured), mine.filter(measured)
         doubts = np.where(nameless.filter(measured).to_numpy(), np.uint8(len(DOUBTS) - 1), np.uint8(0))
         matrix = feature_matrix(mine, names, contexts, plan.bundle)
