@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from tests import small
+from tests.replayed import bundles, clicks_of, decider_of, holding, plan_of, served
 from tests.test_journal import CONTEXT, entry
 
 from slidr.clock import HOUR, ManualClock
@@ -17,6 +19,8 @@ from slidr.journal import Journal
 from slidr.lake.delta import Lake
 from slidr.lake.schema import arrow_schema
 from slidr.records.erase import erase, name_of
+from slidr.replay.rescore import rescore
+from slidr.replay.running import publish
 from slidr.ship import ship
 from slidr.tables import CLICKS, DECISIONS, LABELS, PURCHASES, ROWS, Table
 
@@ -103,3 +107,19 @@ def test_a_person_is_named_by_a_hash_that_needs_the_key() -> None:
     """The name says nothing without the key, and another key gives another one."""
     assert WHO not in name_of(WHO, RING)
     assert name_of(WHO, RING) != name_of(WHO, KeyRing((Secret(bytes(16), 0),)))
+
+
+def test_a_replay_leaves_erased_clicks_as_they_were_decided(tmp_path: Path) -> None:
+    """Rescoring neither fails nor changes what was decided of them; all other clicks are put right."""
+    good, bad = bundles(tmp_path)
+    clicks = clicks_of(300)
+    wanted = {one[0]: one for one in holding(served(tmp_path / "a", clicks, [good, good]))}
+    lake = served(tmp_path / "b", clicks, [good, bad])
+    before = {one[0]: one for one in holding(lake)}
+    user = next(one.user for one in reversed(clicks) if one.user and before[one.click_id] != wanted[one.click_id])
+    mine = {one.click_id for one in clicks if one.user == user}
+    erase(lake, user, KeyRing((Secret(small.SECRET, 0),)))
+    plan = plan_of(lake, good)
+    publish(lake, plan, rescore(lake, plan, decider_of(good)), "UTC")
+    after = {one[0]: one for one in holding(lake)}
+    assert after == {click: (before if click in mine else wanted)[click] for click in wanted}
