@@ -100,10 +100,18 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return bundles(tmp_path_factory.mktemp("bundles"))[0]
 
 
+class Undisturbed:
+    """A service to which nothing ever happened: who decided, and what holds; hypothesis prints none of it."""
+
+    def __init__(self, bundle: Bundle, held: list[tuple[object, ...]]) -> None:
+        self.bundle, self.held = bundle, held
+
+
 @pytest.fixture(scope="module")
-def wanted(good: Bundle, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[object, ...]]:
+def undisturbed(good: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """What holds where nothing ever happened."""
-    return holding(serve(tmp_path_factory.mktemp("undisturbed"), clicks_of(300), good, Incident()))
+    lake = serve(tmp_path_factory.mktemp("undisturbed"), clicks_of(300), good, Incident())
+    return Undisturbed(good, holding(lake))
 
 
 @given(
@@ -114,24 +122,23 @@ def wanted(good: Bundle, tmp_path_factory: pytest.TempPathFactory) -> list[tuple
 @settings(max_examples=8, deadline=None)
 def test_nothing_of_an_incident_is_left(
     tmp_path_factory: pytest.TempPathFactory,
-    good: Bundle,
-    wanted: list[tuple[object, ...]],
+    undisturbed: Undisturbed,
     lost: frozenset[int],
     late: frozenset[int],
     kept: int,
 ) -> None:
     """Whichever clicks were not measured, decisions end as if all had been, and adjustments are the difference."""
-    folder = tmp_path_factory.mktemp("past")
+    folder, good = tmp_path_factory.mktemp("past"), undisturbed.bundle
     lake = serve(folder, clicks_of(300), good, Incident(lost, late - lost), kept)
     before = billed(lake)
     _, outcome = replayed(lake, good, all_of(lake, good), [folder / "state.npz"])
     assert outcome.tally.left == 0
-    assert holding(lake) == wanted
+    assert holding(lake) == undisturbed.held
     assert owed(lake) == before - billed(lake)
 
 
 def test_it_begins_with_a_state_from_before_the_incident(
-    tmp_path: Path, good: Bundle, wanted: list[tuple[object, ...]]
+    tmp_path: Path, good: Bundle, undisturbed: Undisturbed
 ) -> None:
     """Of the states that are kept the newest is taken that knows none of the clicks; a damaged one is passed over."""
     clicks, incident = clicks_of(300), Incident(frozenset(range(30, 36)))
@@ -143,7 +150,7 @@ def test_it_begins_with_a_state_from_before_the_incident(
     start = int(clicks[30 * BATCH].time.timestamp()) * SECOND
     begun, _ = replayed(lake, good, all_of(lake, good, start=start), [tmp_path / "damaged.npz", *states])
     assert begun.state == states[1]
-    assert holding(lake) == wanted
+    assert holding(lake) == undisturbed.held
 
 
 def test_without_a_state_rows_are_cold_for_a_horizon(tmp_path: Path, good: Bundle) -> None:

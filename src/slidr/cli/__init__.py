@@ -67,6 +67,7 @@ COMMANDS = {
     "history": Entry("records", "Show all that the lake holds of a click."),
     "backup": Entry("records", "Copy everything that cannot be made again."),
     "restore": Entry("records", "Put a backup in place and verify it."),
+    "erase": Entry("records", "Remove a person's fields from lake and journals."),
     "replay": Entry("replay", "Decide clicks of the past again, and adjust what is billed."),
     "review": Entry("replay", "Decide a click as a person, for good."),
     "load": Entry("load", "Send a log to a service and measure its answers."),

@@ -1,8 +1,10 @@
-"""Commands of the records: history, backup, restore."""
+"""Commands of the records: history, backup, restore, erase."""
 
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,11 @@ from slidr.cli.options import Outcome, account, printed, settings_option
 from slidr.clock import SystemClock
 from slidr.errors import SettingsError
 from slidr.features.keys import KeyRing, read_secrets
+from slidr.journal import Journal
 from slidr.lake.delta import Lake
 from slidr.records.backup import backup as make_backup
+from slidr.records.erasure import Erasure
+from slidr.records.erasure import erase as erase_account
 from slidr.records.history import History, moment
 from slidr.records.history import history as find_history
 from slidr.records.places import places_of
@@ -93,6 +98,37 @@ def restore(settings: Settings, source: Path, why: str) -> Outcome:
     ]
     document = {"files": len(manifest.files), "bytes": manifest.bytes, "at": manifest.at, "records": records}
     return Outcome("\n".join(lines), document)
+
+
+@click.command(short_help="Remove a person's fields from lake and journals.")
+@click.argument("user")
+@click.option("--why", default="", help="The reason, for the audit log, such as the number of the request.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@settings_option
+@printed
+def erase(settings: Settings, user: str, *, why: str, dry_run: bool) -> Outcome:
+    """Remove what names the account USER, as the log has it, or read from the standard input where USER is -.
+
+    Its user, sessions, addresses and user agents leave the lake, their hashes the rows and the journals, and the files
+    that held them are deleted. Decisions and adjustments stay, for they name nobody. Stop the services first: their
+    journals are changed too. Logs outside the lake, backups and states of the features are not; docs/records.md says
+    when these forget.
+    """
+    if not why and not dry_run:
+        raise SettingsError("an erasure goes into the audit log with its reason; give it with --why, or use --dry-run")
+    name = sys.stdin.read().strip() if user == "-" else user
+    asked = Erasure(name, SystemClock().now(), account(), why)
+    places = places_of(settings)
+    with ExitStack() as stack:
+        journals = [] if dry_run else [stack.enter_context(Journal(path)) for path in places.journals()]
+        ring = read_secrets(places.key_file)
+        done = erase_account(Lake(places.lake), journals, open_registry(settings).audit, ring, asked, dry=dry_run)
+    verb = "would be changed" if dry_run else "were changed"
+    lines = [f"{count:,} rows of {table} {verb}" for table, count in done.rows.items()]
+    if not dry_run:
+        lines.append(f"{done.entries:,} entries and {done.purchases:,} purchases of journals were changed")
+        lines.append(f"the audit log names the account {done.subject}")
+    return Outcome("\n".join(lines), done._asdict())
 
 
 def _ring(key_file: Path) -> KeyRing | None:

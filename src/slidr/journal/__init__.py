@@ -15,11 +15,13 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 from slidr.errors import JournalError
+from slidr.journal.erasing import erase
 from slidr.journal.file import APPLICATION, SCHEMA, lock, open_file, prepare, reported
 from slidr.journal.records import Context, Entry, Purchase, Shadow, codes, decode_context, words
 from slidr.journal.shortening import Shipped, shorten, shortened, tell_shipped, told_shipped
@@ -229,6 +231,23 @@ class Journal:
         """
         with self._transaction():
             return shorten(self._connection, shipped, min(held - 2, self._newest - 1), before, most)
+
+    def erase(self, hashes: AbstractSet[int]) -> tuple[int, int]:
+        """Forget an account, and overwrite what the file held of it; see `erasing.erase`.
+
+        Raises:
+            JournalError: the journal cannot be written.
+        """
+        with reported(self.path):
+            self._connection.execute("PRAGMA secure_delete = ON")
+        with self._transaction():
+            found = erase(self._connection, hashes)
+        with reported(self.path):
+            if any(found):
+                # What was changed lies in the log too, and in pages that are free.
+                self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return found
 
     @property
     def shortened(self) -> Shipped:

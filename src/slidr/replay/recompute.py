@@ -13,17 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from slidr.decide import Decider
 from slidr.errors import FeatureError
-from slidr.features.doubts import DOUBTS, doubts_of
+from slidr.features.doubts import DOUBTS, NO_IDENTIFIERS, doubts_of
 from slidr.features.snapshot import snapshot_sequence
 from slidr.features.store import EmbeddedStore, Soundness
 from slidr.lake.delta import Lake
 from slidr.lake.parts import read_part
 from slidr.replay.again import Again, Progress, answered, read_decided
-from slidr.replay.judging import Scored, judge
+from slidr.replay.judging import Scored, judge, listed
 from slidr.replay.order import Clicks, Sequences, Stretch, asked_for, from_time, missing_error, reaching, read_clicks
 from slidr.replay.plan import Plan
 from slidr.replay.rows import Contexts
@@ -145,7 +146,10 @@ def recompute(
         first, mine = answered(held, numbered)
         places = mine["place"].to_numpy()
         doubts = result.doubts[places]
-        measured = (doubts == 0) | (doubts == _NAMELESS)
+        # A click that was folded with identifiers and has none now was erased: it keeps what was decided of it.
+        told = pc.equal(pc.binary_join(first["reasons"], ","), NO_IDENTIFIERS)
+        nameless = pc.or_(told, pc.is_null(first["sequence"])).to_numpy() | listed(first)
+        measured = (doubts == 0) | ((doubts == _NAMELESS) & nameless)
         first, places, doubts = first.filter(pa.array(measured)), places[measured], doubts[measured]
         first = _with_hits(first, places, result.hits, decider)
         sequences = np.asarray(first["sequence"].fill_null(-1).to_numpy(), np.int64)

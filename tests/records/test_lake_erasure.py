@@ -18,7 +18,7 @@ from slidr.features.keys import KeyRing, Pseudonymiser, Secret
 from slidr.journal import Journal
 from slidr.lake.delta import Lake
 from slidr.lake.schema import arrow_schema
-from slidr.records.erase import erase, name_of
+from slidr.records.lake_erasure import erase_from_lake, name_of
 from slidr.replay.rescore import rescore
 from slidr.replay.running import publish
 from slidr.ship import ship
@@ -72,17 +72,17 @@ def test_nothing_of_a_person_is_left_on_disk(lake: Lake) -> None:
     sought = (WHO.encode(), b"zz-session", b"198.51.100.77", b"zz-browser")
     assert all(on_disk(lake, one) for one in sought)
     counted = {"rows": 2, "purchases": 1, "labels": 1, "clicks": 1}
-    assert erase(lake, WHO, RING, dry_run=True) == counted
+    assert erase_from_lake(lake, WHO, RING, dry_run=True) == counted
     assert all(on_disk(lake, one) for one in sought)
-    assert erase(lake, WHO, RING) == counted
+    assert erase_from_lake(lake, WHO, RING) == counted
     assert not [path for one in sought for path in on_disk(lake, one)]
-    assert erase(lake, WHO, RING) == NONE
+    assert erase_from_lake(lake, WHO, RING) == NONE
 
 
 def test_only_the_fields_of_the_person_change(lake: Lake) -> None:
     """Decisions, other rows and the places in the fold stay; keys are as long as they were, and zero."""
     decisions, before, clicks = (lake.read(table) for table in (DECISIONS, ROWS, CLICKS))
-    erase(lake, WHO, RING)
+    erase_from_lake(lake, WHO, RING)
     assert lake.read(DECISIONS).equals(decisions)
     after = lake.read(ROWS)
     assert after.drop_columns(["keys", "row"]).equals(before.drop_columns(["keys", "row"]))
@@ -95,12 +95,12 @@ def test_only_the_fields_of_the_person_change(lake: Lake) -> None:
 
 def test_shipping_goes_on_afterwards(lake: Lake, tmp_path: Path) -> None:
     """What was shipped is not shipped again, for the numbers of its commits outlive the log's entries."""
-    erase(lake, WHO, RING)
+    erase_from_lake(lake, WHO, RING)
     with Journal(tmp_path / "j.sqlite") as journal:
         journal.append([entry(10)])
         ship(lake, [journal], clock=ManualClock(TIME), keep=25 * HOUR)
     assert lake.read(ROWS)["sequence"].to_pylist() == list(range(11))
-    assert erase(lake, WHO, RING) == NONE
+    assert erase_from_lake(lake, WHO, RING) == NONE
 
 
 def test_a_person_is_named_by_a_hash_that_needs_the_key() -> None:
@@ -118,7 +118,7 @@ def test_a_replay_leaves_erased_clicks_as_they_were_decided(tmp_path: Path) -> N
     before = {one[0]: one for one in holding(lake)}
     user = next(one.user for one in reversed(clicks) if one.user and before[one.click_id] != wanted[one.click_id])
     mine = {one.click_id for one in clicks if one.user == user}
-    erase(lake, user, KeyRing((Secret(small.SECRET, 0),)))
+    erase_from_lake(lake, user, KeyRing((Secret(small.SECRET, 0),)))
     plan = plan_of(lake, good)
     publish(lake, plan, rescore(lake, plan, decider_of(good)), "UTC")
     after = {one[0]: one for one in holding(lake)}

@@ -42,7 +42,7 @@ def name_of(user: str, ring: KeyRing) -> str:
     return hmac.new(ring.keys[0].secret, _PURPOSE + user.encode(), hashlib.sha256).hexdigest()
 
 
-def erase(lake: Lake, user: str, ring: KeyRing, *, dry_run: bool = False) -> dict[str, int]:
+def erase_from_lake(lake: Lake, user: str, ring: KeyRing, *, dry_run: bool = False) -> dict[str, int]:
     """Erase a person's fields, and return how many rows of each table had some; a second time finds none.
 
     Everything is found anew each time, and older versions are removed even where nothing is found: what a kill left
