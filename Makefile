@@ -7,7 +7,7 @@ FEAST := .venv-feast/.complete
 AUDIT := .venv-audit/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check audit format bench bench-calibration bench-faults bench-features bench-memory bench-quality \
+.PHONY: help setup demo test check audit format bench bench-calibration bench-faults bench-features bench-memory bench-operations bench-quality \
 	bench-reasons bench-recovery bench-redis bench-rules bench-service bench-simulate bench-training docs clean
 
 help: ## List the targets.
@@ -51,7 +51,7 @@ format: $(STAMP) ## Format the code.
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: bench-features bench-rules bench-service bench-faults bench-recovery bench-redis bench-memory bench-reasons bench-simulate bench-training bench-quality bench-calibration ## Run every benchmark; each prints one JSON object on its last line.
+bench: bench-features bench-rules bench-service bench-faults bench-recovery bench-redis bench-memory bench-reasons bench-operations bench-simulate bench-training bench-quality bench-calibration ## Run every benchmark; each prints one JSON object on its last line.
 
 bench-calibration: $(STAMP) ## Calibration methods, with and without a certificate, beside fairlearn.
 	@$(BIN)/python -m benchmarks.calibration
@@ -64,6 +64,9 @@ bench-features: $(STAMP) ## Clicks a second through the fold on one core, beside
 
 bench-memory: $(STAMP) ## Bytes that Redis takes for an entity, a click_id and a decision; needs redis-server.
 	@$(BIN)/python -m benchmarks.memory
+
+bench-operations: $(STAMP) ## Replays, kills, nine days with a new robot family, 20 million decisions, a rollback; 25 minutes.
+	@$(BIN)/python -m benchmarks.operations
 
 bench-quality: $(STAMP) ## Networks, weights and recall by family on simulated logs whose truth is known.
 	@$(BIN)/python -m benchmarks.quality
