@@ -11,7 +11,7 @@ from tests.learned import Learned
 
 from slidr.cli import COMMANDS
 
-READING = [name for name in COMMANDS if name not in {"demo", "init", "simulate"}]
+READING = [name for name in COMMANDS if name not in {"demo", "drill", "init", "simulate"}]
 ARGUMENTS = {
     "audit": ("list",),
     "billing": ("report", "2026-03"),

@@ -18,9 +18,10 @@ CLICKS = 5000
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose champion is learnt; no story writes to it."""
+    """A project whose champion is learnt, and in it what its day comes to undisturbed; no story writes to it."""
     folder = tmp_path_factory.mktemp("drills") / "project"
-    prepare(folder, CLICKS, 1, lambda _event: None)
+    undisturbed = prepare(folder, CLICKS, 1, lambda _event: None).undisturbed()
+    undisturbed.folder.rename(folder / "undisturbed")
     return folder
 
 

@@ -144,7 +144,14 @@ class Stage:
         return done.returncode, done.stdout + done.stderr
 
     def undisturbed(self, name: str = "undisturbed") -> Stage:
-        """Return a stage to which nothing happens: all clicks are decided, and are in its lake."""
+        """Return a stage to which nothing happens: all clicks are decided, and are in its lake.
+
+        Where one was kept in the project, as for several drills on the same day, that one is returned.
+        """
+        kept = self.folder / name
+        if kept.exists():
+            clock = SharedClock(kept / "clock")
+            return Stage(kept, self.clicks, clock, Timeline(clock, lambda _event: None))
         other = self.copy(name)
         with Service(other) as service:
             for window in range(len(other.windows)):

@@ -64,7 +64,7 @@ def ratio_interval(
 
     >>> low, high = ratio_interval([0, 5, 0, 0], [250, 250, 250, 250], 1000)
     >>> round(low, 4), round(high, 4)
-    (0.0, 0.1077)
+    (0.0, 0.0573)
     >>> ratio_interval([5], [1000], 1000) is None
     True
     """

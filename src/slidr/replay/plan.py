@@ -67,7 +67,7 @@ def default_id(plan: Plan) -> str:
 
     >>> plan = Plan(id="x", method="rescore", bundle="b1", start=0, end=1)
     >>> default_id(plan)
-    'rescore-a4c1aeef'
+    'rescore-482e4d84'
     """
     asked = {key: value for key, value in msgspec.to_builtins(plan).items() if key not in {"id", *_FOUND}}
     digest = hashlib.sha256(msgspec.json.encode(asked, order="sorted")).hexdigest()[:8]
