@@ -23,6 +23,10 @@ class Work(NamedTuple):
     ran: float
     waited: float
 
+    def since(self, before: Work) -> Work:
+        """Return what came to it since then."""
+        return Work(self.ran - before.ran, self.waited - before.waited)
+
 
 class Measured(NamedTuple):
     """A load and what became of it."""
@@ -30,6 +34,7 @@ class Measured(NamedTuple):
     tally: Tally
     sent: Sent
     work: Work
+    sender: Work
     batch: int
 
     @property
@@ -58,12 +63,13 @@ class Measured(NamedTuple):
             round(100 * self.work.ran / self.sent.seconds),
             round(100 * self.work.waited / self.sent.seconds, 1),
             round(late.quantile(0.999) * 1000, 3) if late.count else "",
+            round(100 * self.sender.waited / self.sent.seconds, 1),
         ]
 
 
 HEADERS = (
     "load", "decisions/s", "p50 ms", "p99 ms", "p99.9 ms", "p99.99 ms", "max ms", "us of core a request", "% busy",
-    "% held up", "sender late p99.9 ms",
+    "% held up", "sender late p99.9 ms", "% sender held up",
 )  # fmt: skip
 
 
@@ -104,14 +110,14 @@ def drive(
         if take is not None:
             take(answer)
 
-    before = work(running.process.pid)
+    before, ours = work(running.process.pid), work(os.getpid())
     sent = send(Target(f"{running.url}/v1/decisions"), requests, both, Limits(connections, seconds))
-    after = work(running.process.pid)
+    after, now = work(running.process.pid), work(os.getpid())
     tally.settle()
     if insist:
         assert set(tally.statuses) == {HTTPStatus.OK}, (tally.statuses, tally.problems)
         assert tally.verdicts["unmeasurable"] <= tally.answered / 1000, tally.verdicts
-    return Measured(tally, sent, Work(after.ran - before.ran, after.waited - before.waited), batch)
+    return Measured(tally, sent, after.since(before), now.since(ours), batch)
 
 
 def memory_mb(process: int) -> float:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -221,12 +222,31 @@ def test_a_log_that_ends_in_a_fault_ends_the_load() -> None:
         send(Target(url), broken(), lambda _answer: None, Limits(connections=1))
 
 
-def test_the_sender_tells_how_late_it_woke() -> None:
-    """Every request that was waited for has a lag, and the latency from its time is at least that from its sending."""
+def test_the_sender_tells_how_late_it_sent() -> None:
+    """Each request has a lag, all those of a moment in which the sender was held up; its latency counts that in."""
     found: list[Answer] = []
+
+    def hold_up(answer: Answer) -> None:
+        found.append(answer)
+        until = time.perf_counter() + (0.03 if len(found) == 1 else 0.0)
+        while time.perf_counter() < until:
+            pass
+
     paced = [Request(b"1", place * 0.002) for place in range(20)]
     with answering(lambda body: [ok(body)]) as (url, _):
-        sent = send(Target(url), paced, found.append)
-    assert 0 < len(sent.lags) <= 20
+        sent = send(Target(url), paced, hold_up, Limits(connections=32))
+    assert len(sent.lags) == 20
     assert min(sent.lags) >= 0
+    assert sum(lag > 0.008 for lag in sent.lags) >= 8, "those that were due while it was held up"
     assert all(answer.latency >= answer.service >= 0 for answer in found)
+
+
+def test_waiting_for_a_connection_is_not_the_senders_fault() -> None:
+    """A request that is late because all connections were busy has no lag, and is late all the same."""
+    found: list[Answer] = []
+    at_once = [Request(b"1", 0.0) for _ in range(20)]
+    with answering(lambda body: [ok(body)]) as (url, _):
+        sent = send(Target(url), at_once, found.append, Limits(connections=1))
+    assert len(sent.lags) == 1
+    assert len(found) == 20
+    assert found[-1].latency > found[-1].service

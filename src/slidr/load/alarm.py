@@ -35,10 +35,10 @@ class Alarm:
 
     Args:
         loop: calls back.
-        ring: called with the seconds that it comes too late.
+        ring: what is called.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[float], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
         self._loop = loop
         self._ring = ring
         self._at = 0.0  # where 0, no time is set
@@ -82,7 +82,7 @@ class Alarm:
                 return  # It was set anew after it had gone off.
         at, self._at = self._at, 0.0
         if at:
-            self._ring(time.perf_counter() - at)
+            self._ring()
 
     def close(self) -> None:
         """Give the timer back."""

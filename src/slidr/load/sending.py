@@ -68,7 +68,7 @@ class Sent(NamedTuple):
 
     Attributes:
         seconds: from the first request to the last answer.
-        lags: seconds by which the sender woke too late for a request that was due: the noise of its own core.
+        lags: seconds by which a request was sent too late though a connection was free: the noise of the sender's core.
     """
 
     seconds: float
@@ -153,6 +153,7 @@ class _Run:
         self._start = 0.0
         self._end = float("inf")
         self._lags = array("d")
+        self._waits = False  # for a connection: what is late is not the sender's fault
         self._idle: deque[_Connection] = deque()
         self._open: set[_Connection] = set()
         self._reconnecting: set[asyncio.Task[None]] = set()
@@ -167,7 +168,7 @@ class _Run:
         except (OSError, TimeoutError) as fault:
             where = f"{self._target.host}:{self._target.port}"
             raise ServiceError(f"nobody answers at {where} ({fault}); start the service there first") from None
-        self._alarm = Alarm(self._loop, self._woken)
+        self._alarm = Alarm(self._loop, self._send)
         self._start = time.perf_counter()
         if self._limits.seconds is not None:
             self._end = self._start + self._limits.seconds
@@ -226,21 +227,21 @@ class _Run:
         if not self._done.done():
             self._done.set_exception(fault)
 
-    def _woken(self, lag: float) -> None:
-        self._lags.append(lag)
-        self._send()
-
     def _send(self) -> None:
         """Send what is due on the connections that are free, and see to it that the rest is sent in time."""
         while (request := self._following) is not None and not self._done.done():
             now = time.perf_counter()
             due = now if request.due is None else self._start + request.due
             if due > now:
+                self._waits = False
                 if due < self._end:
                     self._alarm.set(due)
                 return
             if not self._idle:
+                self._waits = True
                 return  # `settle` comes back here as soon as a connection is free.
+            if request.due is not None and not self._waits:
+                self._lags.append(now - due)
             self._idle.popleft().send(self._number, self._target.request(request.body), (due, now))
             self._number += 1
             self._draw()
