@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from slidr.errors import JournalError
 from slidr.journal import CHUNK, Context, Entry, Journal, Purchase, Shadow
+from slidr.journal.file import move_log
 
 CONTEXT = Context("b1", (("user",), ("ip", "user_agent")), ("clicks_user_1m", "hour_sin"), (("crawlers", "v1"),), "0.1")
 
@@ -230,14 +231,14 @@ def test_a_checkpoint_empties_the_log_for_the_next_group(tmp_path: Path) -> None
         assert journal._connection.execute("PRAGMA synchronous").fetchone() == (2,)
         journal.append([entry(place) for place in range(5000)])
         assert journal.waiting == 5000
-        journal.checkpoint()
+        journal.checkpoint(move_log)
         assert journal.waiting == 0
         length = journal.log_bytes
         assert length > 500_000
         assert (tmp_path / "j.sqlite").stat().st_size > 500_000
         journal.append([entry(5000)])
         assert (journal.waiting, journal.last_sequence) == (1, 5000)
-        journal.checkpoint(apart=False)
+        journal.checkpoint()
         assert journal.log_bytes < length / 100
     with Journal(tmp_path / "j.sqlite") as journal:
         assert sum(map(len, journal.entries())) == 5001

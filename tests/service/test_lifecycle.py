@@ -231,7 +231,7 @@ def test_a_log_that_never_rests_starts_over(parts: Parts, monkeypatch: pytest.Mo
             assert journal.waiting == 0
             moved = journal.log_bytes
             await ask(service, 99)
-            journal.checkpoint(apart=False)
+            journal.checkpoint()
             assert journal.log_bytes < moved
 
     asyncio.run(main())

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from slidr.errors import JournalError
 from slidr.journal.erasing import erase
-from slidr.journal.file import APPLICATION, SCHEMA, lock, open_file, prepare, reported
+from slidr.journal.file import APPLICATION, SCHEMA, lock, move_log, open_file, prepare, reported
 from slidr.journal.records import Context, Entry, Purchase, Shadow, codes, decode_context, words
 from slidr.journal.shortening import Shipped, shorten, shortened, tell_shipped, told_shipped
 
@@ -325,27 +325,19 @@ class Journal:
             first = self._value("SELECT min(sequence) FROM decisions")
             return min(int(first or 0), shortened(self._connection).lowest, 0) - 1
 
-    def checkpoint(self, *, apart: bool = True) -> None:
+    def checkpoint(self, move: Callable[[Path], int] | None = None) -> None:
         """Move the write-ahead log into the database and sync both.
 
         Args:
-            apart: through a connection of its own, so that it blocks neither readers nor appends and may run in another
-                thread; else through the one that appends, which is sooner done where there is little to move.
+            move: moves the log of a journal and returns its bytes, so that it may be done elsewhere and by another
+                thread; None does it with the connection that appends, which is soonest done where little is to be moved.
 
         Raises:
             JournalError: the disk is full or reports an error.
         """
         appended = self.waiting
-        with reported(self.path):
-            connection = open_file(self.path, "process", write=True) if apart else self._connection
-            try:
-                _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                (size,) = connection.execute("PRAGMA page_size").fetchone()
-            finally:
-                if apart:
-                    connection.close()
+        self.log_bytes = move_log(self.path, self._connection) if move is None else move(self.path)
         self.waiting -= appended
-        self.log_bytes = pages * size
 
     def close(self) -> None:
         """Close the file; what was appended stays."""

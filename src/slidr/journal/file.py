@@ -8,7 +8,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,28 @@ def prepare(connection: sqlite3.Connection, path: Path, *, write: bool) -> str:
     elif version < SCHEMA:
         _upgrade(connection, version)
     return str(_value(connection, "SELECT value FROM meta WHERE key = 'id'"))
+
+
+def move_log(path: Path, connection: sqlite3.Connection | None = None) -> int:
+    """Move a journal's write-ahead log into its file, as far as nobody reads it, sync both, and return its bytes.
+
+    Args:
+        path: the journal.
+        connection: what moves it; None for one of its own, which blocks neither readers nor appends.
+
+    Raises:
+        JournalError: the disk is full or reports an error.
+    """
+    with reported(path):
+        if connection is not None:
+            return _moved(connection)
+        with closing(open_file(path, "process", write=True)) as own:
+            return _moved(own)
+
+
+def _moved(connection: sqlite3.Connection) -> int:
+    _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return int(pages * _value(connection, "PRAGMA page_size"))
 
 
 def _upgrade(connection: sqlite3.Connection, version: int) -> None:

@@ -10,20 +10,22 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from slidr.clock import HOUR, Clock, SystemClock
 from slidr.errors import SlidrError
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal, told_shipped
+from slidr.journal.moving import Mover
 from slidr.service.aside import Aside
 from slidr.service.batching import Batcher
 from slidr.service.live import Live
 from slidr.service.state_files import StateFiles
 
-_FEW, _MANY = 1_000, 5_000  # journalled entries worth a checkpoint when idle, and under load
+_FEW, _MANY = 1_000, 25_000  # journalled entries worth a checkpoint when idle, and under load: it syncs the disk
 _LONG_LOG, _LONGEST_LOG = 1 << 30, 1 << 31  # bytes of write-ahead log that had better start over, and that has to
-_MOVES = 4  # on the other thread, each with less to move than the one before, until it is little enough
+_MOVES = 4  # by the other process, each with less to move than the one before, until it is little enough
 _RESIDUE = 128  # entries that are moved in some milliseconds, most of which sync the disk
 _LONG_TAIL = 100_000  # clicks behind the snapshot that make a new one worth it, when idle: the next start folds less
 _BUSY = 30  # times as many of them under load, where a snapshot costs a tenth of a second of backlog or more
@@ -54,6 +56,7 @@ class Upkeep:
         self._files = files
         self._spawn = spawn
         self._writer = ThreadPoolExecutor(1, "slidr-write", initializer=_step_back)
+        self._mover = Mover()
         self._toucher = ThreadPoolExecutor(1, "slidr-touch")
         self._touching: Future[None] | None = None
         self._writing = False
@@ -113,7 +116,7 @@ class Upkeep:
                 aside = Aside(lambda: self._files.prepare(store, pseudonymiser))
                 await aside.done()
                 # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
-                await self._run(journal.checkpoint)
+                await self._run(lambda: journal.checkpoint(self._mover.move))
                 self._files.adopt(aside.process)
                 self._files.keep(self._clock.now())
                 self._held = held
@@ -132,8 +135,9 @@ class Upkeep:
             _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
 
     def close(self) -> None:
-        """End the thread once it has done what was asked for."""
+        """End the threads once they have done what was asked for, and the process that moves the log."""
         self._writer.shutdown()
+        self._mover.close()
         self._toucher.shutdown()
 
     def _shorten(self, journal: Journal, most: int) -> None:
@@ -154,26 +158,26 @@ class Upkeep:
         self._pause = 0 if removed else _TICKS
 
     async def _checkpoint(self, journal: Journal) -> None:
-        """Move the journal's log on the other thread, and let it start over before it gets long.
+        """Move the journal's log beside the requests, and let it start over before it gets long.
 
         It starts over once nothing is left to move, which never happens while clicks come all the time: so the few
         that came during the last move are moved between two batches.
         """
         for _ in range(_MOVES):
-            await self._run(lambda: _checkpoint(journal))
+            await self._run(lambda: _checkpoint(journal, self._mover.move))
             if journal.log_bytes < _LONG_LOG or journal.waiting <= _RESIDUE:
                 break
         if journal.log_bytes >= _LONG_LOG and (journal.waiting <= _RESIDUE or journal.log_bytes > _LONGEST_LOG):
-            _checkpoint(journal, apart=False)
+            _checkpoint(journal)
         self._writing = False
 
     async def _run(self, work: Callable[[], object]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
 
-def _checkpoint(journal: Journal, *, apart: bool = True) -> None:
+def _checkpoint(journal: Journal, move: Callable[[Path], int] | None = None) -> None:
     try:
-        journal.checkpoint(apart=apart)
+        journal.checkpoint(move)
     except SlidrError as fault:
         _log.warning("the journal's log could not be moved, which is tried again: %s", fault)
 

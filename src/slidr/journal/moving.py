@@ -1,0 +1,114 @@
+"""Moving: a process of its own moves a journal's log into its file, on a core while nobody else wants it.
+
+In a thread of the service the move takes whole slices of the core from the requests, 3.6 ms each, however nice the
+thread is; and one that yields to everybody would hold Python's lock while it waits for its turn. A process holds
+nothing that a request needs: neither that lock nor, in WAL mode, one of the journal's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from slidr.errors import JournalError
+from slidr.journal.file import move_log
+
+PATIENCE = 10.0
+"""Seconds that a process may take which yields to everybody; one that takes its share of the core goes on then."""
+_NICE = 10  # of that one
+_YIELDING, _SHARING = "yielding", "sharing"
+
+
+class Mover:
+    """Moves the logs of journals, through a process that is started for the first one.
+
+    Args:
+        patience: see `PATIENCE`; a core that is never idle is why it takes longer.
+    """
+
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def move(self, path: Path) -> int:
+        """Move the log of a journal into its file, sync both, and return the log's bytes; see `file.move_log`.
+
+        Raises:
+            JournalError: the disk is full or reports an error, or the process cannot be started or has ended.
+        """
+        try:
+            if self._process is None:
+                self._process = _started(_YIELDING)
+            told = _asked(self._process, path, self._patience)
+            if told is None:
+                self.close()
+                self._process = _started(_SHARING)
+                told = _asked(self._process, path, None)
+                self.close()
+        except OSError as fault:
+            self.close()
+            raise JournalError(f"journal {path}: the process that moves its log failed ({fault})") from fault
+        found = json.loads(told or b"{}")
+        if "bytes" not in found:
+            self.close()
+            raise JournalError(str(found.get("fault", f"journal {path}: the process that moves its log ended")))
+        return int(found["bytes"])
+
+    def close(self) -> None:
+        """End the process; a log that it is about to move is moved by the next one."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+
+def _started(manner: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "slidr.journal.moving", manner]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)  # noqa: S603 our own module
+
+
+def _asked(process: subprocess.Popen[bytes], path: Path, patience: float | None) -> bytes | None:
+    """Return what the process says of a journal: a line, or nothing where it has ended; None where it takes too long.
+
+    Raises:
+        OSError: it has ended before.
+    """
+    if process.stdin is None or process.stdout is None:
+        raise OSError("it has no pipes")
+    process.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")
+    ready, _, _ = select.select([process.stdout], [], [], patience)
+    return process.stdout.readline() if ready else None
+
+
+def _step_back(manner: str) -> None:
+    """Yield to everybody, or to most; where the system has no such thing, be as nice as can be."""
+    if manner == _SHARING:
+        os.nice(_NICE)
+    elif sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        os.nice(19)
+
+
+def main() -> None:
+    """Move the log of each journal whose path is a line of what comes in, until nothing can come any more."""
+    # Whoever ends the service ends this by closing the pipe; a signal to the group is not meant for it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _step_back(sys.argv[1])
+    for line in sys.stdin.buffer:
+        try:
+            told: dict[str, int | str] = {"bytes": move_log(Path(json.loads(line)))}
+        except JournalError as fault:
+            told = {"fault": str(fault)}
+        sys.stdout.buffer.write(json.dumps(told).encode() + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
