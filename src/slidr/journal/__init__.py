@@ -329,8 +329,8 @@ class Journal:
         """Move the write-ahead log into the database and sync both.
 
         Args:
-            move: moves the log of a journal and returns its bytes, so that it may be done elsewhere and by another
-                thread; None does it with the connection that appends, which is soonest done where little is to be moved.
+            move: moves a journal's log and returns its bytes; it may be done elsewhere, and this called by another
+                thread. None does it with the connection that appends, which is soonest done if there is little.
 
         Raises:
             JournalError: the disk is full or reports an error.

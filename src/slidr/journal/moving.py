@@ -20,8 +20,7 @@ from slidr.journal.file import move_log
 
 PATIENCE = 10.0
 """Seconds that a process may take which yields to everybody; one that takes its share of the core goes on then."""
-_NICE = 10  # of that one
-_YIELDING, _SHARING = "yielding", "sharing"
+_NICE, _NICEST = 10, 19  # of that one; and of one that yields where the system has no better word for it
 
 
 class Mover:
@@ -35,20 +34,30 @@ class Mover:
         self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
 
+    def start(self) -> None:
+        """Start the process, so that the first move need not wait for it.
+
+        Raises:
+            JournalError: that cannot be done.
+        """
+        try:
+            self._process = self._process or _started(yielding=True)
+        except OSError as fault:
+            raise JournalError(f"the process that moves the journal's log cannot be started ({fault})") from fault
+
     def move(self, path: Path) -> int:
         """Move the log of a journal into its file, sync both, and return the log's bytes; see `file.move_log`.
 
         Raises:
             JournalError: the disk is full or reports an error, or the process cannot be started or has ended.
         """
+        self.start()
         try:
-            if self._process is None:
-                self._process = _started(_YIELDING)
-            told = _asked(self._process, path, self._patience)
+            told = self._ask(path, self._patience)
             if told is None:
                 self.close()
-                self._process = _started(_SHARING)
-                told = _asked(self._process, path, None)
+                self._process = _started(yielding=False)
+                told = self._ask(path, None)
                 self.close()
         except OSError as fault:
             self.close()
@@ -66,33 +75,30 @@ class Mover:
             process.kill()
             process.communicate()
 
+    def _ask(self, path: Path, patience: float | None) -> bytes | None:
+        """Return what the process says of a journal: a line, or nothing where it has ended; None if it takes too long.
 
-def _started(manner: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "slidr.journal.moving", manner]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)  # noqa: S603 our own module
-
-
-def _asked(process: subprocess.Popen[bytes], path: Path, patience: float | None) -> bytes | None:
-    """Return what the process says of a journal: a line, or nothing where it has ended; None where it takes too long.
-
-    Raises:
-        OSError: it has ended before.
-    """
-    if process.stdin is None or process.stdout is None:
-        raise OSError("it has no pipes")
-    process.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")
-    ready, _, _ = select.select([process.stdout], [], [], patience)
-    return process.stdout.readline() if ready else None
+        Raises:
+            OSError: it has ended before.
+        """
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            raise OSError("it is not there")
+        process.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")
+        ready, _, _ = select.select([process.stdout], [], [], patience)
+        return process.stdout.readline() if ready else None
 
 
-def _step_back(manner: str) -> None:
-    """Yield to everybody, or to most; where the system has no such thing, be as nice as can be."""
-    if manner == _SHARING:
-        os.nice(_NICE)
-    elif sys.platform == "linux":
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+def _started(*, yielding: bool) -> subprocess.Popen[bytes]:
+    """Return a process that waits for the paths of journals, and yields to everybody, or to most."""
+    command = [sys.executable, "-m", "slidr.journal.moving"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)  # noqa: S603 our own module
+    # From its first moment on: to import what it needs takes longer than to move a log.
+    if yielding and sys.platform == "linux":
+        os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
     else:
-        os.nice(19)
+        os.setpriority(os.PRIO_PROCESS, process.pid, _NICEST if yielding else _NICE)
+    return process
 
 
 def main() -> None:
@@ -100,7 +106,6 @@ def main() -> None:
     # Whoever ends the service ends this by closing the pipe; a signal to the group is not meant for it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _step_back(sys.argv[1])
     for line in sys.stdin.buffer:
         try:
             told: dict[str, int | str] = {"bytes": move_log(Path(json.loads(line)))}

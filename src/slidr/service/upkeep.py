@@ -69,6 +69,10 @@ class Upkeep:
 
     def restored(self, live: Live, journal: Journal, folded: int) -> None:
         """Begin with a restored state; many clicks that the snapshot did not hold are worth another one."""
+        try:
+            self._mover.start()
+        except SlidrError as fault:
+            _log.warning("the journal's log cannot be moved beside the requests, and is moved between them: %s", fault)
         if isinstance(live.store, EmbeddedStore):
             live.store.grow_ahead()
             live.store.touch_ahead()
