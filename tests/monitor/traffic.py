@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from msgspec import structs
 from tests.small import SECRET, parts
 
 from slidr.bundle import write_bundle
@@ -29,7 +31,9 @@ def settings_at(folder: Path, **monitor: object) -> Settings:
     return located(parse_settings({"monitor": monitor, "calibration": {"fpr_budget": 0.01}}), folder)
 
 
-def registry_with(folder: Path, promoted: Sequence[int]) -> tuple[Registry, list[str]]:
+def registry_with(
+    folder: Path, promoted: Sequence[int], metrics: Mapping[str, Any] | None = None
+) -> tuple[Registry, list[str]]:
     """Return a registry with a bundle for each time at which one was promoted, and their ids."""
     registry, ids = Registry(folder / "registry"), []
     for place, at in enumerate(promoted):
@@ -37,7 +41,9 @@ def registry_with(folder: Path, promoted: Sequence[int]) -> tuple[Registry, list
             Threshold(where, 0.5 + place / 1000, IVR, 0.01, None, 1000, 100, ThresholdSource.OWN)
             for where in ("all", "device=mobile", "device=desktop")
         ]
-        bundle = write_bundle(folder / "bundles", parts(limits), created_at=at, version="0")
+        bundle = write_bundle(
+            folder / "bundles", structs.replace(parts(limits), metrics=dict(metrics or {})), created_at=at, version="0"
+        )
         registry.publish(folder / "bundles" / bundle.id)
         registry.promote(bundle.id, at=at, who="ada", why="a test")
         ids.append(bundle.id)

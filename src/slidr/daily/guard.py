@@ -18,6 +18,7 @@ from slidr.daily.calibration import read_thresholds
 from slidr.daily.drift import expectation_of, feature_histograms
 from slidr.daily.parts import Part, numbers, read_part, sample_of
 from slidr.daily.plan import Run
+from slidr.daily.seen import hourly_clicks
 from slidr.daily.stages import read_networks
 from slidr.errors import BundleError, RegistryError
 from slidr.evaluation.change import Change
@@ -25,6 +26,7 @@ from slidr.evaluation.expectation import (
     Expectation,
     Golden,
     Marks,
+    expected_clicks,
     expected_scores,
     golden_clicks,
     histogram,
@@ -89,6 +91,7 @@ def model_seen(run: Run, evaluation: Evaluation, champion: Bundle | None) -> tup
         features=feature_histograms(run),
         scores=expected_scores(scores, sample.slices, sample.paths),
         golden=golden_clicks(ids, marks, run.split.judge, most),
+        clicks=expected_clicks(*hourly_clicks(run)),
     )
     run.progress("guard", 1)
     return seen, expected

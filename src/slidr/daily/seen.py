@@ -105,6 +105,15 @@ def _hours(run: Run) -> tuple[Hours, int, float]:
     return found, newest, 1 - ripe / total if total else 0.0
 
 
+def hourly_clicks(run: Run) -> tuple[Int64s, int]:
+    """Return the clicks of the run's parts by whole UTC hour, int64[n], and the hour of the day of the first."""
+    first, last = -(-run.split.train[0] // HOUR), run.split.judge[1] // HOUR
+    clicks = np.zeros(last - first, np.int64)
+    for times in _times(run, first * HOUR, last * HOUR):
+        clicks += _by_hour(times, first * HOUR, last - first)
+    return clicks, first % 24
+
+
 def _times(run: Run, start: int, end: int) -> Iterator[Int64s]:
     for part in run.lake.batches(CLICKS, start=start, end=end, columns=["time"]):
         yield _microseconds(part)

@@ -42,6 +42,13 @@ class Golden(msgspec.Struct, frozen=True):
     robots: tuple[str, ...] = ()
 
 
+class Volume(msgspec.Struct, frozen=True):
+    """Clicks a minute in one hour of the day: their median over some days, and the most."""
+
+    centre: float
+    most: float
+
+
 class Expectation(msgspec.Struct, frozen=True):
     """What a bundle saw: its features while it learnt, its scores by slice on the judging day, and its golden clicks.
 
@@ -49,11 +56,13 @@ class Expectation(msgspec.Struct, frozen=True):
         features: by name, over the training part.
         scores: by slice, `all` among them, over the clicks of the judging part that reached the model.
         golden: of the judging part.
+        clicks: by UTC hour of the day, over all parts; empty where they are too short to tell.
     """
 
     features: dict[str, Histogram]
     scores: dict[str, Histogram]
     golden: Golden
+    clicks: tuple[Volume, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +124,22 @@ def expected_scores(scores: Float32s, slices: NDArray[np.int32], paths: Sequence
     for path, rows in rows_by_slice(slices, paths):
         found[path] = histogram(scores[rows], _SCORE_EDGES)
     return found
+
+
+def expected_clicks(hours: Int64s, first: int) -> tuple[Volume, ...]:
+    """Return what is usual of each hour of the day; nothing where one was not there twice.
+
+    >>> expected_clicks(np.tile([60, 120], 24), 23)[:2]
+    (Volume(centre=2.0, most=2.0), Volume(centre=1.0, most=1.0))
+
+    Args:
+        hours: clicks of successive UTC hours, int64[n].
+        first: hour of the day of the first.
+    """
+    found = [hours[(place - first) % 24 :: 24] / 60 for place in range(24)]
+    if min(map(len, found)) < 2:  # noqa: PLR2004 one day says nothing of another
+        return ()
+    return tuple(Volume(float(np.median(one)), float(one.max())) for one in found)
 
 
 def golden_clicks(click_ids: Sequence[str], marks: Marks, span: tuple[int, int], most: int) -> Golden:

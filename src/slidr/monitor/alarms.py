@@ -18,6 +18,7 @@ _WORDS = {
     "unmeasurable": "{observed} of the clicks are unmeasurable, {expected} are usual",
     "trusted": "{observed} of the clicks of trusted accounts are found invalid, {expected} is the budget",
     "fpr": "{observed} of the purchasing clicks were found invalid, {expected} is the budget",
+    "clicks": "{rate} clicks a minute came, {usual} are usual",
     "scores": "the scores' stability index is {index:.2f}, at most {most:.2f} is usual",
 }
 _AGAINST = {"bundle": " by the bundle's own days", "weeks": " at this hour of earlier weeks", "budget": ""}
@@ -35,8 +36,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
         bundle: the champion; empty where it has nothing to do with it.
         metric: what deviates; empty where nothing does.
         slice: where.
-        observed: the share that was found.
-        expected: the share that is usual.
+        observed: what was found: a share; of `clicks`, how many a minute; of `scores`, their index.
+        expected: what is usual.
         clicks: that it rests on.
         since: when the deviation began, microseconds UTC.
         told: whether the webhook took it.
@@ -138,6 +139,7 @@ class Alarms:
 
 def _alarm(one: Deviation, bundle: str, now: int) -> Alarm:
     shares = {"observed": f"{one.observed:.2%}", "expected": f"{one.expected:.2%}"}
+    shares |= {"rate": f"{one.observed:,.1f}", "usual": f"{one.expected:,.1f}"}
     words = _WORDS[one.metric].format(**shares, index=one.observed, most=one.expected) + _AGAINST[one.against]
     seen = one.excursion
     return Alarm(

@@ -25,6 +25,7 @@ from slidr.monitor.statistics import (
     stability,
     stability_limit,
 )
+from slidr.monitor.volume import MISSING_SPREAD, every_minute, volume_spread, volume_steps
 from slidr.settings import MonitorSettings
 from slidr.slices import ROOT
 
@@ -47,11 +48,11 @@ class Deviation(NamedTuple):
     """One thing that is watched, as it stands.
 
     Attributes:
-        metric: `ivr`, `low_ivr`, `unmeasurable`, `trusted`, `fpr` or `scores`.
+        metric: `ivr`, `low_ivr`, `unmeasurable`, `trusted`, `fpr`, `clicks` or `scores`.
         slice: where.
         against: what it is held against: `bundle`, `weeks` or `budget`.
-        observed: the share in the clicks of the deviation; the stability index of scores.
-        expected: the usual share; the largest index that is usual.
+        observed: the share in the clicks of the deviation; of `clicks` how many a minute; of scores their index.
+        expected: the usual share; the usual clicks a minute; the largest index that is usual.
         excursion: what its sum shows.
         limit: of the sum.
         enough: whether it rests on enough clicks.
@@ -159,6 +160,7 @@ class Watch:
             *self._unmeasurable(rows),
             *self._trusted(rows),
             *self._false(bought, expected),
+            *self._volume(rows, expected, end),
         ]
         most = limit(self._settings.days_between_false_alarms, len(series) + 1)
         return [*(self._judged(one, most) for one in series), *self._scores(rows, expected, end)]
@@ -172,6 +174,8 @@ class Watch:
         observed = float(hits / clicks) if clicks else centre
         if series.metric == "low_ivr":
             observed, centre = 1 - observed, 1 - centre
+        if series.metric == "clicks":
+            observed, found = float(hits / max(np.count_nonzero(inside), 1)), found._replace(clicks=found.hits)
         return Deviation(
             series.metric, series.slice, series.against, observed, centre, found, most, found.clicks >= series.least
         )
@@ -253,6 +257,26 @@ class Watch:
             found.append(_Series("fpr", where, "budget", steps, centre, _PERSONS_SPREAD, needed))
         return found
 
+    def _volume(self, rows: Sequence[Row], expected: Expected, end: int) -> list[_Series]:
+        """Return the series of the clicks a minute: by the hour of earlier weeks, or of the bundle's days before."""
+        counts = counted(rows)
+        starts, clicks = every_minute(counts.starts, counts.of("clicks"), end)
+        gaps = self._settings.volume_change / 2
+        weeks, days = _Usual(), _Usual()
+        for place, start in enumerate(starts.tolist()):
+            week = self._usual(ROOT, "clicks", int(start))
+            if week is not None:
+                weeks.add(place, week.centre, max(gaps * week.centre, 3 * week.deviation), gaps * week.centre)
+            elif expected.clicks is not None:
+                centre, most = expected.clicks[int(start) // 60 % 24]
+                days.add(place, centre, max(gaps * centre, most - centre), gaps * centre)
+        wide, needed = self._spreads.get(("clicks", ROOT), MISSING_SPREAD), self._settings.least_clicks
+        return [
+            _Series("clicks", ROOT, against, steps, centre, wide, needed)
+            for against, found in (("weeks", weeks), ("bundle", days))
+            for steps, centre in found.steps(starts, clicks)
+        ]
+
     def _scores(self, rows: Sequence[Row], expected: Expected, end: int) -> list[Deviation]:
         """Return how far the scores of the last hour are from those that the bundle saw, where it says."""
         counts = counted([row for row in rows if row.start >= end - 60])
@@ -290,6 +314,8 @@ class Watch:
         for (table, _), rows in parts.items():
             for where, part in (*_by_slice(rows).items(), (ROOT, rows)):
                 counts = counted([row for row in part if row.start < end])
+                if where == ROOT:
+                    self._refresh_volume(table, counts, end)
                 for metric, among, hits in (("ivr", "judged", "marked"), ("unmeasurable", "clicks", "unmeasurable")):
                     if table == "minutes":
                         self._spreads[metric, where] = spread(counts.starts, counts.of(among), counts.of(hits), _SPREAD)
@@ -297,6 +323,36 @@ class Watch:
                     for start, n, x in zip(counts.starts, counts.of(among), counts.of(hits), strict=True):
                         if n >= _FEWEST:
                             self._weeks[metric, where][int(start)] = [float(x / n)]
+
+    def _refresh_volume(self, table: str, counts: Counted, end: int) -> None:
+        clicks = counts.of("clicks")
+        if table == "minutes":
+            self._spreads["clicks", ROOT] = volume_spread(*every_minute(counts.starts, clicks, end))
+            return
+        for start, n in zip(counts.starts, clicks, strict=True):
+            self._weeks["clicks", ROOT][int(start)] = [float(n / 60)]
+
+
+class _Usual:
+    """What is usual of some minutes, and how far from it is still usual, and how much farther is sharp."""
+
+    def __init__(self) -> None:
+        self._places: list[int] = []
+        self._found: list[tuple[float, float, float]] = []
+
+    def add(self, place: int, centre: float, margin: float, gap: float) -> None:
+        """Say what is usual of a minute, unless it has no clicks as a rule."""
+        if centre > 0:
+            self._places.append(place)
+            self._found.append((centre, margin, gap))
+
+    def steps(self, starts: Float64s, clicks: Float64s) -> list[tuple[Steps, Float64s]]:
+        """Return the steps of these minutes and what is usual of each; nothing where there are none."""
+        if not self._places:
+            return []
+        centre, margin, gap = np.array(self._found).T
+        usual = centre + margin
+        return [(volume_steps(starts[self._places], clicks[self._places], usual, usual + gap), centre)]
 
 
 def _by_slice(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from slidr.clock import DAY, HOUR
 from slidr.errors import RegistryError
 from slidr.monitor.counting import BINS
 from slidr.monitor.statistics import Float64s
@@ -23,12 +24,14 @@ class Expected(NamedTuple):
         ivr: by slice.
         fpr: by slice.
         scores: how its scores spread over `BINS` bins, float64[BINS]; None where it does not say.
+        clicks: by UTC hour of the day, clicks a minute of its own days: the median and the most; None likewise.
     """
 
     bundle: str
     ivr: dict[str, float]
     fpr: dict[str, float]
     scores: Float64s | None = None
+    clicks: tuple[tuple[float, float], ...] | None = None
 
 
 def expected_of(registry: Registry, bundle: str) -> Expected:
@@ -49,6 +52,7 @@ def expected_of(registry: Registry, bundle: str) -> Expected:
         {one.slice: one.ivr for one in thresholds if one.ivr is not None},
         {one.slice: one.fpr for one in thresholds if one.fpr is not None},
         _scores(metrics),
+        _clicks(metrics),
     )
 
 
@@ -60,3 +64,12 @@ def _scores(metrics: dict[str, Any]) -> Float64s | None:
     except (KeyError, TypeError, ValueError):
         return None
     return shares if len(shares) == BINS and np.allclose(edges, np.arange(1, BINS) / BINS) else None
+
+
+def _clicks(metrics: dict[str, Any]) -> tuple[tuple[float, float], ...] | None:
+    """Return how many clicks a minute came on the bundle's days, where the run that made it kept that."""
+    try:
+        found = tuple((float(one["centre"]), float(one["most"])) for one in metrics["expected"]["clicks"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return found if len(found) == DAY // HOUR else None

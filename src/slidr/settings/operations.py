@@ -159,6 +159,9 @@ class MonitorSettings(Section, frozen=True):
         float, Meta(gt=0, description="sharp: the IVR differs by this share of what is expected, or more")
     ] = 0.5
     least_change: Annotated[Share, Meta(description="sharp: but not below this difference of the IVR")] = 0.05
+    volume_change: Annotated[
+        float, Meta(gt=0, description="sharp: clicks a minute that are more than expected by this share")
+    ] = 1.0
     least_unmeasurable: Annotated[
         Share, Meta(description="sharp: a share of unmeasurable clicks that is higher than expected by this")
     ] = 0.02

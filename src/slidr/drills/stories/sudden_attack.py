@@ -28,7 +28,7 @@ _SHARE = 0.5
 """Clicks of the wave, at most, as a share of those of the day."""
 _WORLD = 25
 """Clicks of the world that the wave is drawn from, in days of the stage."""
-_TELLING = frozenset({"ivr", "trusted", "fpr"})
+_TELLING = frozenset({"ivr", "clicks"})
 
 
 def play(stage: Stage) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def play(stage: Stage) -> dict[str, Any]:
                 detected = attacked.clock.now()
                 stage.timeline.tell(f"alarm: {found[0]}")
     if not detected:
-        stage.timeline.tell("the monitor raises no alarm: the share of invalid clicks stays within what is usual")
+        stage.timeline.tell("the monitor raises no alarm: neither the clicks nor the invalid ones are more than usual")
     attacked.ship()
     trace = trace_of(attacked, unwatched)
     waves = frozenset(wave["click_id"].to_pylist())
