@@ -107,7 +107,8 @@ def _hours(run: Run) -> tuple[Hours, int, float]:
 
 def hourly_clicks(run: Run) -> tuple[Int64s, int]:
     """Return the clicks of the run's parts by whole UTC hour, int64[n], and the hour of the day of the first."""
-    first, last = -(-run.split.train[0] // HOUR), run.split.judge[1] // HOUR
+    first = -(-run.split.train[0] // HOUR)
+    last = max(run.split.judge[1] // HOUR, first)
     clicks = np.zeros(last - first, np.int64)
     for times in _times(run, first * HOUR, last * HOUR):
         clicks += _by_hour(times, first * HOUR, last - first)

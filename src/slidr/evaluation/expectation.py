@@ -131,6 +131,8 @@ def expected_clicks(hours: Int64s, first: int) -> tuple[Volume, ...]:
 
     >>> expected_clicks(np.tile([60, 120], 24), 23)[:2]
     (Volume(centre=2.0, most=2.0), Volume(centre=1.0, most=1.0))
+    >>> expected_clicks(np.zeros(0, np.int64), 23)
+    ()
 
     Args:
         hours: clicks of successive UTC hours, int64[n].
