@@ -63,6 +63,21 @@ def test_the_process_yields_to_everybody(mover: Mover) -> None:
     assert os.sched_getscheduler(mover._process.pid) == os.SCHED_IDLE
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no policy that yields to everybody")
+def test_a_system_that_refuses_the_policy_has_it_nice(
+    journal: Journal, mover: Mover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a sandbox forbids the policy, the process is as nice as can be, and moves the log all the same."""
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError("sched_setscheduler")
+
+    monkeypatch.setattr(os, "sched_setscheduler", forbidden)
+    assert mover.move(journal.path) > 100_000
+    assert mover._process is not None
+    assert os.getpriority(os.PRIO_PROCESS, mover._process.pid) == 19
+
+
 def test_a_move_that_takes_too_long_gets_its_share(journal: Journal) -> None:
     """On a core that is never idle a process that shares it does the move; the next one yields again."""
     mover = Mover(patience=0.0)

@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from slidr.errors import JournalError
@@ -94,10 +95,10 @@ def _started(*, yielding: bool) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "slidr.journal.moving"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)  # noqa: S603 our own module
     # From its first moment on: to import what it needs takes longer than to move a log.
-    if yielding and sys.platform == "linux":
-        os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
-    else:
+    with suppress(OSError):  # a system that refuses both: it takes its share
         os.setpriority(os.PRIO_PROCESS, process.pid, _NICEST if yielding else _NICE)
+        if yielding and sys.platform == "linux":
+            os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
     return process
 
 
