@@ -45,7 +45,7 @@ def volume_steps(starts: Float64s, clicks: Float64s, usual: Float64s, sharp: Flo
         usual: most clicks of each that are usual.
         sharp: fewest that are a sharp deviation.
     """
-    possible = np.full(len(starts), _POSSIBLE * max(float(clicks.max()), float(sharp.max()), 1.0))
+    possible = _possible(clicks, sharp)
     return Steps(starts, possible, clicks, usual / possible, sharp / possible)
 
 
@@ -56,5 +56,9 @@ def volume_spread(starts: Float64s, clicks: Float64s) -> float:
         starts: the minutes, none left out, float64[n].
         clicks: of each.
     """
-    possible = np.full(len(starts), _POSSIBLE * max(float(clicks.max(initial=1.0)), 1.0))
-    return spread(starts, possible, clicks, MISSING_SPREAD)
+    return spread(starts, _possible(clicks, clicks), clicks, MISSING_SPREAD)
+
+
+def _possible(clicks: Float64s, sharp: Float64s) -> Float64s:
+    """Return how many clicks could have come in each minute, the same of all."""
+    return np.full(len(clicks), _POSSIBLE * max(float(clicks.max(initial=1.0)), float(sharp.max(initial=1.0))))
