@@ -11,7 +11,7 @@ import pyarrow as pa
 from slidr.errors import ReplayError
 from slidr.lake.delta import Lake
 from slidr.lake.parts import Part
-from slidr.replay.held import Held, places_of, read_held
+from slidr.replay.held import Held, places_of, read_held, rows_at
 
 Progress = Callable[[int], None]
 """Told how many more clicks are done."""
@@ -53,4 +53,4 @@ def answered(held: Held, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Return what the clicks of rows were answered, each click once, and the rows of these answers."""
     places = places_of(rows["decision_id"], held.first["decision_id"])
     mine = np.flatnonzero(places >= 0)
-    return held.first.take(pa.array(places[mine])), rows.take(pa.array(mine)) if len(mine) < len(places) else rows
+    return rows_at(held.first, places[mine]), rows_at(rows, mine)

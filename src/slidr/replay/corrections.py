@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from slidr.errors import BusyError
 from slidr.lake.delta import Lake
 from slidr.lake.schema import conform
-from slidr.replay.held import CORRECTIONS, Held, places_of, read_held
+from slidr.replay.held import CORRECTIONS, Held, places_of, read_held, rows_at
 from slidr.replay.plan import Plan
 from slidr.slices import ROOT
 from slidr.tables import DECISIONS, INVALID, NO_CURRENCY
@@ -121,18 +121,18 @@ def corrections(plan: Plan, held: Held, decided: pa.Table) -> Found:
         decided: what is decided again, see `judging.judge`.
     """
     places = places_of(decided["click_id"], held.standing["click_id"])
-    standing = held.standing.take(pa.array(places))
+    standing = rows_at(held.standing, places)
     wanted = _chosen(plan, standing, decided)
     mine = held.decisions.filter(pc.equal(held.decisions["cause"], plan.cause))["click_id"]
     wanted &= ~_is_in(standing["click_id"], mine)
     reviewed = wanted & np.asarray(pc.starts_with(standing["cause"], _REVIEW).to_numpy())
     wanted &= ~reviewed
     change = wanted & _differs(standing, decided)
-    place = pa.array(np.flatnonzero(change))
+    place = np.flatnonzero(change)
     origin = held.first["decision_id"].take(pa.array(places[change]))
-    rows = superseding(standing.take(place), origin, decided.take(place), cause=plan.cause, at=plan.at)
-    part = pa.array(np.flatnonzero(wanted))
-    return Found(rows, compared(standing.take(part), decided.take(part)), int(np.count_nonzero(reviewed)))
+    rows = superseding(rows_at(standing, place), origin, rows_at(decided, place), cause=plan.cause, at=plan.at)
+    part = np.flatnonzero(wanted)
+    return Found(rows, compared(rows_at(standing, part), rows_at(decided, part)), int(np.count_nonzero(reviewed)))
 
 
 def superseding(standing: pa.Table, origin: pa.ChunkedArray, decided: pa.Table, *, cause: str, at: int) -> pa.Table:

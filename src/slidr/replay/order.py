@@ -94,8 +94,8 @@ class Sequences:
     def of(self, day: date) -> Folded:
         """Return what is known of the rows of a day."""
         if day not in self._read:
-            start, columns = midnight(day), ["time", "sequence", "decided_at"]
-            found = self._lake.read(ROWS, start=start, end=start + DAY, columns=columns, version=self._version)
+            part, columns = Part(day, (None, None)), ["time", "sequence", "decided_at"]
+            found = read_part(self._lake, ROWS, part, columns, version=self._version)
             times, decided = (found[name].cast(pa.int64()).to_numpy() for name in ("time", "decided_at"))
             self._read[day] = Folded(times, found["sequence"].to_numpy(), decided)
         return self._read[day]

@@ -24,6 +24,7 @@ from slidr.features.store import EmbeddedStore, Soundness
 from slidr.lake.delta import Lake
 from slidr.lake.parts import read_part
 from slidr.replay.again import Again, Progress, answered, read_decided
+from slidr.replay.held import rows_at
 from slidr.replay.judging import Scored, judge, listed
 from slidr.replay.order import Clicks, Sequences, Stretch, asked_for, from_time, missing_error, reaching, read_clicks
 from slidr.replay.plan import Plan
@@ -141,7 +142,7 @@ def recompute(
         if not inside.any():
             continue
         rows = read_part(lake, ROWS, part, _COLUMNS, version=plan.rows)
-        numbered = rows.append_column("place", pa.array(np.arange(begins, place))).filter(pa.array(inside))
+        numbered = rows_at(rows.append_column("place", pa.array(np.arange(begins, place))), np.flatnonzero(inside))
         held = read_decided(lake, part, numbered)
         first, mine = answered(held, numbered)
         places = mine["place"].to_numpy()
@@ -150,7 +151,7 @@ def recompute(
         told = pc.equal(pc.binary_join(first["reasons"], ","), NO_IDENTIFIERS)
         nameless = pc.or_(told, pc.is_null(first["sequence"])).to_numpy() | listed(first)
         measured = (doubts == 0) | ((doubts == _NAMELESS) & nameless)
-        first, places, doubts = first.filter(pa.array(measured)), places[measured], doubts[measured]
+        first, places, doubts = rows_at(first, np.flatnonzero(measured)), places[measured], doubts[measured]
         first = _with_hits(first, places, result.hits, decider)
         sequences = np.asarray(first["sequence"].fill_null(-1).to_numpy(), np.int64)
         scored = Scored(result.scores[places], doubts, sequences)

@@ -12,6 +12,7 @@ from slidr.features.doubts import DOUBTS, NO_IDENTIFIERS
 from slidr.lake.delta import Lake
 from slidr.lake.parts import parts_of, read_part
 from slidr.replay.again import Again, Progress, answered, read_decided
+from slidr.replay.held import rows_at
 from slidr.replay.judging import Scored, judge, listed
 from slidr.replay.order import check_complete
 from slidr.replay.plan import Plan
@@ -48,8 +49,9 @@ def rescore(lake: Lake, plan: Plan, decider: Decider, progress: Progress = lambd
         erased = pc.and_(folded, pc.equal(pc.binary_length(mine["row"]), 0))
         measured = pc.and_not(measured, erased)
         left = pc.sum(pc.or_(pc.and_not(unsure, nameless), erased)).as_py() or 0
-        first, mine = first.filter(measured), mine.filter(measured)
-        doubts = np.where(nameless.filter(measured).to_numpy(), np.uint8(len(DOUBTS) - 1), np.uint8(0))
+        places = np.flatnonzero(measured.to_numpy())
+        first, mine = rows_at(first, places), rows_at(mine, places)
+        doubts = np.where(nameless.to_numpy()[places], np.uint8(len(DOUBTS) - 1), np.uint8(0))
         matrix = feature_matrix(mine, names, contexts, plan.bundle)
         scored = Scored(
             decider.scores(matrix, ~listed(first) & (doubts == 0)),
