@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tomllib
 import typing
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from slidr.clock import DAY, HOUR, MINUTE, SECOND
 from slidr.errors import SettingsError
 from slidr.settings import Settings, duration, located, parse_settings, read_settings
+from slidr.settings.document import write_document
 from slidr.settings.section import Section
 
 SECTIONS = {
@@ -53,6 +55,17 @@ def test_durations_of_list_rules_are_checked(key: str) -> None:
     """A window or an age that is no duration is refused where it is written."""
     with pytest.raises(SettingsError, match=rf"rules.{key}: '24 hours' is not a duration"):
         parse_settings({"rules": {key: "24 hours"}})
+
+
+PLAIN = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+VALUES = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+
+
+@given(st.dictionaries(st.text(min_size=1, alphabet="abc_"), VALUES))
+def test_a_document_that_is_written_reads_back(section: dict[str, Any]) -> None:
+    """Whatever values a section has, tables in lists among them, TOML reads what was written."""
+    document = {"section": section}
+    assert tomllib.loads(write_document(document)) == document
 
 
 def test_the_defaults_written_out_read_back() -> None:

@@ -43,7 +43,7 @@ def meaning_of(section: type[Section], key: str) -> str:
 
 
 def write_document(document: dict[str, dict[str, Any]]) -> str:
-    """Return a settings document of sections and plain keys as TOML."""
+    """Return a settings document of sections as TOML; a table below a section is written in one line."""
     return "\n".join(
         "\n".join([f"[{section}]", *(f"{key} = {_toml(value)}" for key, value in keys.items()), ""])
         for section, keys in document.items()
@@ -51,5 +51,10 @@ def write_document(document: dict[str, dict[str, Any]]) -> str:
 
 
 def _toml(value: object) -> str:
-    """Return a plain value as TOML writes it; for strings, numbers, booleans and lists, that is how JSON does."""
-    return msgspec.json.encode(value).decode().replace("{}", "{ }")
+    """Return a value as TOML writes it in one line; strings, numbers and booleans are written as in JSON."""
+    if isinstance(value, dict):
+        pairs = (f"{_toml(str(key))} = {_toml(one)}" for key, one in value.items())
+        return f"{{ {', '.join(pairs)} }}"
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(_toml(one) for one in value)}]"
+    return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
