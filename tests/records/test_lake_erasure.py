@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 from tests import small
 from tests.replayed import bundles, clicks_of, decider_of, holding, plan_of, served
-from tests.test_journal import CONTEXT, entry
+from tests.test_journal import CONTEXT, entry, shadow
 
 from slidr.clock import HOUR, ManualClock
 from slidr.features.keys import KeyRing, Pseudonymiser, Secret
@@ -22,12 +22,12 @@ from slidr.records.lake_erasure import erase_from_lake, name_of
 from slidr.replay.rescore import rescore
 from slidr.replay.running import publish
 from slidr.ship import ship
-from slidr.tables import CLICKS, DECISIONS, LABELS, PURCHASES, ROWS, Table
+from slidr.tables import CLICKS, DECISIONS, FEATURES, LABELS, PURCHASES, ROWS, SHADOWS, Table
 
 TIME = 1_767_225_600_000_000
 RING = KeyRing((Secret(bytes(range(16)), 0),))
 WHO = "zz-erased-person"
-NONE = {"rows": 0, "purchases": 0, "labels": 0, "clicks": 0}
+NONE = {"shadows": 0, "features": 0, "rows": 0, "purchases": 0, "labels": 0, "clicks": 0}
 
 
 def rows_of(table: Table, *rows: dict[str, Any]) -> pa.Table:
@@ -45,7 +45,7 @@ def lake(tmp_path: Path) -> Lake:
         entries[place] = entries[place]._replace(keys=np.array([mine, 7], np.uint64).tobytes())
     with Journal(tmp_path / "j.sqlite") as journal:
         journal.declare(CONTEXT)
-        journal.append(entries)
+        journal.append(entries, [shadow(place, b"their own") for place in range(2, 5)])
         ship(lake, [journal], clock=ManualClock(TIME), keep=25 * HOUR)
     clicks = [{"click_id": f"click-{at}", "time": TIME + at, "user": f"u{at}", "ip": "192.0.2.1"} for at in range(10)]
     clicks[2] |= {"user": WHO, "session": "zz-session", "ip": "198.51.100.77", "user_agent": "zz-browser"}
@@ -53,6 +53,9 @@ def lake(tmp_path: Path) -> Lake:
     lake.write(CLICKS, rows_of(CLICKS, *clicks))
     lake.write(PURCHASES, rows_of(PURCHASES, {"purchase_id": "p", "time": TIME + 9, "user": WHO, "value": 5}))
     label = {"human": True, "reason": "purchase", "matured_at": TIME + 9, "as_of": TIME + 9}
+    places = [{"click_id": f"click-{at}", "time": TIME + at, "sequence": at} for at in range(10)]
+    features = rows_of(FEATURES, *places).append_column("count", pa.array(np.arange(1, 11, dtype=np.float32)))
+    lake.write(FEATURES, features.append_column("older", pa.nulls(10, pa.float32())))
     lake.write(LABELS, rows_of(LABELS, {"click_id": "click-2", "time": TIME + 2, "purchaser": WHO, **label}))
     return lake
 
@@ -71,7 +74,7 @@ def test_nothing_of_a_person_is_left_on_disk(lake: Lake) -> None:
     """No file, of any version, and no entry of a log holds an identifier; a second time finds nothing."""
     sought = (WHO.encode(), b"zz-session", b"198.51.100.77", b"zz-browser")
     assert all(on_disk(lake, one) for one in sought)
-    counted = {"rows": 2, "purchases": 1, "labels": 1, "clicks": 1}
+    counted = {"shadows": 2, "features": 2, "rows": 2, "purchases": 1, "labels": 1, "clicks": 1}
     assert erase_from_lake(lake, WHO, RING, dry_run=True) == counted
     assert all(on_disk(lake, one) for one in sought)
     assert erase_from_lake(lake, WHO, RING) == counted
@@ -88,6 +91,14 @@ def test_only_the_fields_of_the_person_change(lake: Lake) -> None:
     assert after.drop_columns(["keys", "row"]).equals(before.drop_columns(["keys", "row"]))
     for at, (was, now) in enumerate(zip(before.to_pylist(), after.to_pylist(), strict=True)):
         assert now == ({**was, "keys": bytes(16), "row": b""} if at in {2, 3} else was)
+    assert [(row["click_id"], row["row"]) for row in lake.read(SHADOWS).to_pylist()] == [
+        ("click-2", b""),
+        ("click-3", b""),
+        ("click-4", b"their own"),
+    ]
+    features = lake.read(FEATURES)
+    assert features["count"].to_pylist() == [1, 2, 0, 0, 5, 6, 7, 8, 9, 10]
+    assert features["older"].null_count == features.num_rows
     assert [row for row in lake.read(CLICKS).to_pylist() if row["user"]] == [
         row for row in clicks.to_pylist() if row["user"] != WHO
     ]

@@ -1,7 +1,8 @@
 """Erasure: a person's fields leave the lake, and the bytes of older versions with them; what was billed stays.
 
 A click of the person keeps its row and its place in the fold, so that a replay finds no gap, but neither keys nor
-features; DECISIONS and ADJUSTMENTS hold no field of a person and are not touched.
+features, those of a challenger and of the backfill among them. DECISIONS and ADJUSTMENTS hold no field of a person and
+are not touched.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from slidr.features.keys import KeyRing, Pseudonymiser
 from slidr.journal.records import decode_context
 from slidr.lake.delta import Lake
 from slidr.lake.stored import reported
-from slidr.tables import CLICKS, CONTEXTS, LABELS, PURCHASES, ROWS, Table
+from slidr.tables import CLICKS, CONTEXTS, FEATURES, LABELS, PURCHASES, ROWS, SHADOWS, Table
 
-ERASED = (CLICKS, PURCHASES, LABELS, ROWS)
+ERASED = (CLICKS, PURCHASES, LABELS, FEATURES, ROWS, SHADOWS)
 """Tables that are erased in."""
 _PURPOSE = b"slidr erase\0"
 _FIELDS = {
@@ -30,6 +31,8 @@ _FIELDS = {
     PURCHASES.name: ("user",),
     LABELS.name: ("purchaser",),
 }
+_NAMED = {table.name: [name for name in ("click_id", "user", "purchaser") if name in table.names] for table in ERASED}
+"""Columns by which a person's rows are found: the others are read of days that have some alone."""
 _USER = ("user",)
 _FALSE = pa.scalar(value=False)
 _WORD = 8  # bytes of a key
@@ -57,14 +60,20 @@ def erase_from_lake(lake: Lake, user: str, ring: KeyRing, *, dry_run: bool = Fal
     Raises:
         TableError: a table cannot be read or written, or was written to meanwhile.
     """
-    # ROWS first: it is found by CLICKS too, where the raw identifier stands until the end.
-    ids = _click_ids(lake, user)
+    # Clicks are found by CLICKS, where the raw identifier stands until the end, and by ROWS: what is found by these
+    # alone goes before them.
     entities = _entities(lake)
-    found = _rows_keyed(lake, user, ring, ids, entities)
-    counts: dict[str, int] = {}
-    counts[ROWS.name] = _rewrite(lake, ROWS, lambda data: _keyless(data, found, entities), dry_run=dry_run)
-    for table, column in ((PURCHASES, "user"), (LABELS, "purchaser"), (CLICKS, "user")):
-        counts[table.name] = _rewrite(lake, table, _nulling(table, column, user, ids | found), dry_run=dry_run)
+    found = _rows_keyed(lake, user, ring, logged := _click_ids(lake, user), entities)
+    clicks = logged | found
+    erasing: tuple[tuple[Table, _Erasing], ...] = (
+        (SHADOWS, lambda data: _rowless(data, clicks)),
+        (FEATURES, lambda data: _featureless(data, clicks)),
+        (ROWS, lambda data: _keyless(data, found, entities)),
+        (PURCHASES, _nulling(PURCHASES, "user", user, clicks)),
+        (LABELS, _nulling(LABELS, "purchaser", user, clicks)),
+        (CLICKS, _nulling(CLICKS, "user", user, clicks)),
+    )
+    counts = {table.name: _rewrite(lake, table, erased, user, clicks, dry_run=dry_run) for table, erased in erasing}
     if not dry_run:
         for table in ERASED:
             if lake.exists(table):
@@ -125,6 +134,30 @@ def _keyless(
     return changed, data
 
 
+def _rowless(data: pa.Table, clicks: set[str]) -> tuple[NDArray[np.bool_], pa.Table]:
+    """Empty the rows of clicks; one that is null stands in ROWS."""
+    mine = _among(data["click_id"], clicks)
+    changed = mine & pc.fill_null(pc.greater(pc.binary_length(data["row"]), 0), fill_value=False).to_numpy()
+    empty = pa.scalar(b"", data["row"].type)
+    place = data.column_names.index("row")
+    return changed, data.set_column(place, data.schema.field("row"), pc.if_else(changed, empty, data["row"]))
+
+
+def _featureless(data: pa.Table, clicks: set[str]) -> tuple[NDArray[np.bool_], pa.Table]:
+    """Zero the features of clicks, until they are folded again without whose they are."""
+    mine = _among(data["click_id"], clicks)
+    changed = np.zeros(len(mine), np.bool_)
+    for place, name in enumerate(data.column_names):
+        if name in FEATURES.names:
+            continue
+        values, field = data[name], data.schema.field(name)
+        # Null is a column of another catalogue.
+        mark = mine & pc.fill_null(pc.not_equal(values, 0), fill_value=False).to_numpy()
+        changed |= mark
+        data = data.set_column(place, field, pc.if_else(mark, pa.scalar(0, field.type), values))
+    return changed, data
+
+
 def _nulling(table: Table, column: str, user: str, clicks: set[str]) -> _Erasing:
     """Return what nulls a table's fields of a person; of a click's, those that slidr does not know too."""
 
@@ -149,12 +182,15 @@ def _among(ids: pa.ChunkedArray, clicks: set[str]) -> NDArray[np.bool_]:
     return np.array(pc.is_in(ids, value_set=pa.array(sorted(clicks), ids.type)).to_numpy())
 
 
-def _rewrite(lake: Lake, table: Table, erased: _Erasing, *, dry_run: bool) -> int:
+def _rewrite(lake: Lake, table: Table, erased: _Erasing, user: str, clicks: set[str], *, dry_run: bool) -> int:
     """Write the days anew that hold fields of the person, each in one commit; return in how many rows."""
     total = 0
     for day in lake.days(table):
-        seen = lake.version(table)
-        changed, data = erased(lake.read(table, start=midnight(day), end=midnight(day) + DAY, version=seen))
+        seen, start = lake.version(table), midnight(day)
+        named = lake.read(table, start=start, end=start + DAY, columns=_NAMED[table.name], version=seen)
+        if not any(_among(column, clicks | {user}).any() for column in named.columns):
+            continue
+        changed, data = erased(lake.read(table, start=start, end=start + DAY, version=seen))
         total += int(changed.sum())
         if changed.any() and not dry_run:
             lake.write(table, data, day=day, seen=seen)
