@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,13 +21,16 @@ import pyarrow.compute as pc
 from tests.monitor.traffic import HASHES, Traffic, append, registry_with, settings_at
 
 from slidr.clock import DAY, HOUR, MINUTE, ManualClock
+from slidr.evaluation.expectation import expected_clicks, expected_hours
 from slidr.metrics import Bools
 from slidr.metrics import Int64s as Ints
 from slidr.monitor import Monitor
 from slidr.monitor.counting import SUMS, Counts
 from slidr.monitor.deviations import Watch
 from slidr.monitor.expected import Expected
+from slidr.monitor.rollback import Rules, blamed
 from slidr.monitor.state import State
+from slidr.registry import HistoryEntry
 from slidr.settings import MonitorSettings
 from slidr.simulate.days import simulate
 from slidr.simulate.plan import Plan
@@ -39,6 +43,7 @@ SEED = 7
 LOOK = 60
 """Minutes between two looks of the quiet weeks; the counts of all minutes are looked at."""
 START = 1_773_360_000_000_000
+RULES = Rules(hold=3, quiet=DAY, stable_after=20 * HOUR)
 
 
 def reading(folder: Path) -> float:
@@ -143,11 +148,15 @@ def groups(minutes: Ints, slices: Ints, marked: Bools, which: Bools) -> list[tup
 
 
 def quiet(folder: Path, log: Log) -> dict[str, Any]:
-    """Return what opened over the last two weeks; each day's bundle expects what the day before had."""
+    """Return what opened over the last two weeks, and for how much of it a young bundle would be rolled back.
+
+    Each day's bundle is that of the days before: shares of the last one, shares by the hour of the last two, clicks by
+    the hour of all nine.
+    """
     first = int(log.minutes.max()) // 1440 * 1440 - DAYS * 1440 + 1440
     state = State(folder / "quiet.sqlite")
     watch = Watch(state, MonitorSettings(), BUDGET)
-    seconds, looks, opened = 0.0, 0, {}
+    seconds, looks, blamed_days, opened = 0.0, 0, 0, {}
     before: dict[str, float] = {}
     for day in range(DAYS):
         found = counts(log, day, first, f"b{day}")
@@ -156,21 +165,44 @@ def quiet(folder: Path, log: Log) -> dict[str, Any]:
             state.add_bought(found.purchases)
         start = (first + day * 1440) * MINUTE
         if day >= DAYS - QUIET:
-            expected = Expected(f"b{day}", before, {})
+            expected = expectation(log, day, first, before)
+            champion = HistoryEntry(
+                number=1, kind="promote", bundle=f"b{day}", at=start, who="benchmark", why="a new day"
+            )
             open_: set[str] = set()
+            blames = 0
             for minute in range(LOOK, 1440 + 1, LOOK):
                 begun = time.perf_counter()
                 deviations = watch.deviations(expected, start, start + minute * MINUTE)
                 seconds, looks = seconds + time.perf_counter() - begun, looks + 1
+                cause = blamed(deviations, champion, start + minute * MINUTE, RULES)
+                blames += cause is not None and cause.excursion.held >= RULES.hold
                 for one in deviations:
                     if one.sharp and one.key not in open_:
                         open_.add(one.key)
                         opened[f"day {day} {minute}m {one.key}"] = (round(one.observed, 3), round(one.expected, 3))
                     elif one.over:
                         open_.discard(one.key)
+            blamed_days += blames > 0
         before = found.ivr
     state.close()
-    return {"alarms": opened, "look_ms": round(1000 * seconds / looks, 1)}
+    by_metric = Counter(f"{key.split()[3]} {key.split()[-1]}" for key in opened)
+    return {
+        "alarms": opened,
+        "alarms_by_metric": dict(by_metric),
+        "days_with_a_bundle_blamed": blamed_days,
+        "look_ms": round(1000 * seconds / looks, 1),
+    }
+
+
+def expectation(log: Log, day: int, first: int, shares: dict[str, float]) -> Expected:
+    """Return what the bundle of a day expects, as `slidr daily` writes it."""
+    days = (log.minutes - first) // 1440
+    two, nine = (days >= day - 2) & (days < day), (days >= day - 9) & (days < day)
+    hours = np.bincount((log.minutes[nine] - first) // 60 - 24 * (day - 9), minlength=9 * 24)
+    clicks = tuple((one.centre, one.most) for one in expected_clicks(hours, 0))
+    moves = np.array(expected_hours(log.minutes[two] * MINUTE, log.marked[two]))
+    return Expected(f"b{day}", shares, {}, clicks=clicks, hours=moves)
 
 
 def minutes_to_alarm(folder: Path, log: Log, metric: str, spoil: Callable[[Log, Bools], Log]) -> int | None:

@@ -66,6 +66,7 @@ def test_a_day_is_published_once(run: Run) -> None:
     bundle = read_bundle(Path(run.settings.storage.bundles) / first.bundle)
     assert [one["name"] for one in bundle.guardrails] == [one.name for one in first.findings]
     assert bundle.metrics["expected"]["golden"]["humans"]
+    assert len(bundle.metrics["expected"]["hours"]) == 24
     second = go(run)
     assert (second.status, second.bundle, second.seconds) == ("done", first.bundle, {})
     assert registry.history() == history

@@ -221,3 +221,47 @@ def test_a_webhook_gets_alarms_and_one_that_fails_holds_nothing_up() -> None:
         webhook.send(ALARM, lambda: done.append(2))
         webhook.close(30)
     assert (done, webhook.failed, [json.loads(one.body)["key"] for one in taken]) == ([1], 1, ["ivr all bundle"] * 4)
+
+
+def test_a_wave_of_robots_rolls_back_no_young_champion(tmp_path: Path) -> None:
+    """Where as many clicks more come as are found invalid, people are as valid as before: it is told, and no more."""
+    settings = settings_at(tmp_path, rollback=True)
+    registry, ids = registry_with(tmp_path, [START - 3 * DAY, START - HOUR])
+    clock, path = ManualClock(START), Path(settings.storage.journal)
+    monitor, traffic, robots = monitor_of(settings, registry, clock), Traffic(), Traffic(2, rate=150, first=1_000_000)
+    append(path, traffic.minutes(START - DAY, 60, ids[0]))
+    for minute in range(30):
+        start = START + minute * MINUTE
+        append(path, traffic.minutes(start, 1, ids[1]))
+        append(path, robots.minutes(start, 1, ids[1], ivr=0.5, people=1.0) if minute >= 10 else [])
+        clock.advance(MINUTE)
+        seen = monitor.look()
+        assert (seen.rolled_back, seen.held_back) == ("", "")
+    assert "robots tell it" in next(alarm.message for alarm in seen.open if alarm.key == "ivr all bundle")
+    assert [entry.kind for entry in registry.history()] == ["promote", "promote"]
+    monitor.close()
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_night_of_few_people_is_no_deviation_where_the_bundle_knows_it(tmp_path: Path, *, told: bool) -> None:
+    """Twice the share of invalid clicks at the hour at which the bundle's own days had it opens no alarm."""
+    settings = settings_at(tmp_path)
+    night = {"expected": {"hours": [1.4] * 3 + [0.0] * 21}}
+    registry, ids = registry_with(tmp_path, [START - DAY], night if told else None)
+    append(Path(settings.storage.journal), Traffic().minutes(START, 40, ids[0], ivr=0.45))
+    monitor = monitor_of(settings, registry, ManualClock(START + 40 * MINUTE))
+    assert ("ivr all bundle" in {alarm.key for alarm in monitor.look().open}) is not told
+    monitor.close()
+
+
+def test_wild_earlier_weeks_hide_no_bundle_that_invalidates_everything(tmp_path: Path) -> None:
+    """Earlier weeks at this hour had between nothing and everything, and still it is told."""
+    settings = settings_at(tmp_path)
+    registry, ids = registry_with(tmp_path, [START - 30 * DAY, START - HOUR])
+    path, traffic = Path(settings.storage.journal), Traffic()
+    for week, ivr in ((4, 0.05), (3, 0.45), (2, 0.1), (1, 0.4)):
+        append(path, traffic.minutes(START - week * 7 * DAY, 60, ids[0], ivr=ivr))
+    append(path, traffic.minutes(START, 15, ids[1], ivr=0.5, people=1.0))
+    monitor = monitor_of(settings, registry, ManualClock(START + 15 * MINUTE))
+    assert "ivr all weeks" in {alarm.key for alarm in monitor.look().open}
+    monitor.close()

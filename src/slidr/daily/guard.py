@@ -27,6 +27,7 @@ from slidr.evaluation.expectation import (
     Golden,
     Marks,
     expected_clicks,
+    expected_hours,
     expected_scores,
     golden_clicks,
     histogram,
@@ -66,9 +67,11 @@ def model_seen(run: Run, evaluation: Evaluation, champion: Bundle | None) -> tup
     network = run.settings.model.network
     scorer, thresholds = Scorer(read_networks(run)[network]), read_thresholds(run)
     before, part = read_part(run, run.split.calibrate), read_part(run, run.split.judge)
-    scores = scorer.score(part.rows)
+    scores, scores_before = scorer.score(part.rows), scorer.score(before.rows)
     sample = sample_of(run, part, scores)
     limits = thresholds_of(sample.slices, sample.paths, thresholds)
+    calibrated = sample_of(run, before, scores_before)
+    limits_before = thresholds_of(calibrated.slices, calibrated.paths, thresholds)
     change = evaluation.change
     learning = next((one for one in evaluation.learning if one.network == network), None)
     marks = Marks(scores, limits, part.purchaser, sample.busy, numbers(part.clicks["session"]))
@@ -80,7 +83,7 @@ def model_seen(run: Run, evaluation: Evaluation, champion: Bundle | None) -> tup
         fpr=evaluation.networks[0].fpr,
         learning=None if run.kept else learning,
         difference=learning.difference if learning else 0.0,
-        score_drift=stability(histogram(scorer.score(before.rows)), scores),
+        score_drift=stability(histogram(scores_before), scores),
         change=change,
         coverage=metrics.coverage(scores > limits, sample.busy),
         coverage_before=_coverage(champion, part, sample.busy, run) if isinstance(change, Change) else None,
@@ -92,6 +95,9 @@ def model_seen(run: Run, evaluation: Evaluation, champion: Bundle | None) -> tup
         scores=expected_scores(scores, sample.slices, sample.paths),
         golden=golden_clicks(ids, marks, run.split.judge, most),
         clicks=expected_clicks(*hourly_clicks(run)),
+        hours=expected_hours(
+            np.append(before.times, part.times), np.append(scores_before > limits_before, scores > limits)
+        ),
     )
     run.progress("guard", 1)
     return seen, expected

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from slidr.clock import HOUR
 from slidr.evaluation.by_slice import rows_by_slice
 from slidr.metrics import Bools, Float32s, Int64s
 from slidr.slices import ROOT
@@ -16,6 +17,8 @@ from slidr.slices import ROOT
 _BINS = 10
 _LEAST_SHARE = 1e-4
 """What an empty bin counts as: its logarithm must be finite."""
+_PRIOR_CLICKS = 200.0
+"""Clicks of an hour that weigh as much as all clicks do: of a few clicks an hour tells nothing of its own."""
 _SCORE_EDGES = tuple(place / 20 for place in range(1, 20))
 
 
@@ -57,12 +60,15 @@ class Expectation(msgspec.Struct, frozen=True):
         scores: by slice, `all` among them, over the clicks of the judging part that reached the model.
         golden: of the judging part.
         clicks: by UTC hour of the day, over all parts; empty where they are too short to tell.
+        hours: by UTC hour of the day, how much larger the log-odds are that a click is found invalid than over all
+            hours, over the calibration and the judging part.
     """
 
     features: dict[str, Histogram]
     scores: dict[str, Histogram]
     golden: Golden
     clicks: tuple[Volume, ...] = ()
+    hours: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +148,30 @@ def expected_clicks(hours: Int64s, first: int) -> tuple[Volume, ...]:
     if min(map(len, found)) < 2:  # noqa: PLR2004 one day says nothing of another
         return ()
     return tuple(Volume(float(np.median(one)), float(one.max())) for one in found)
+
+
+def expected_hours(times: Int64s, marked: Bools) -> tuple[float, ...]:
+    """Return how the log-odds that a click is found invalid in an hour of the day differ from those of all clicks.
+
+    People sleep and robots do not, so that the same bundle finds twice as large a share invalid at night as by day. A
+    difference of log-odds holds for a slice whose share is another one, where a difference of shares would not.
+
+    >>> night = np.arange(24_000) % 24 < 2
+    >>> found = expected_hours(np.arange(24_000) * 3_600_000_000, night)
+    >>> round(found[0], 1), round(found[2], 1)
+    (4.1, -1.9)
+
+    Args:
+        times: microseconds UTC, int64[n].
+        marked: found invalid, bool[n].
+    """
+    hours = times // HOUR % 24
+    clicks, hits = np.bincount(hours, minlength=24), np.bincount(hours, marked, 24)
+    # Half a click more of either keeps the logarithms finite.
+    share = (hits.sum() + 0.5) / (clicks.sum() + 1)
+    shares = (hits + _PRIOR_CLICKS * share) / (clicks + _PRIOR_CLICKS)
+    differences = np.log(shares / (1 - shares)) - np.log(share / (1 - share))
+    return tuple(differences.round(6).tolist())
 
 
 def golden_clicks(click_ids: Sequence[str], marks: Marks, span: tuple[int, int], most: int) -> Golden:

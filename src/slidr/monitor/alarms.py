@@ -141,6 +141,7 @@ def _alarm(one: Deviation, bundle: str, now: int) -> Alarm:
     shares = {"observed": f"{one.observed:.2%}", "expected": f"{one.expected:.2%}"}
     shares |= {"rate": f"{one.observed:,.1f}", "usual": f"{one.expected:,.1f}"}
     words = _WORDS[one.metric].format(**shares, index=one.observed, most=one.expected) + _AGAINST[one.against]
+    words += "; clicks came in such numbers that robots tell it, and not the bundle" if one.robots else ""
     seen = one.excursion
     return Alarm(
         key=one.key, kind="deviation", at=now, bundle=bundle, metric=one.metric, slice=one.slice,

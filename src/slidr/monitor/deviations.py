@@ -11,6 +11,7 @@ import numpy as np
 
 from slidr.clock import DAY, HOUR, MINUTE
 from slidr.monitor.counting import BINS
+from slidr.monitor.daytime import by_hour
 from slidr.monitor.expected import Expected
 from slidr.monitor.state import NUMBERS, Row, State
 from slidr.monitor.statistics import (
@@ -25,7 +26,7 @@ from slidr.monitor.statistics import (
     stability,
     stability_limit,
 )
-from slidr.monitor.volume import MISSING_SPREAD, every_minute, volume_spread, volume_steps
+from slidr.monitor.volume import MISSING_SPREAD, Usual, every_minute, robots_alone, volume_spread
 from slidr.settings import MonitorSettings
 from slidr.slices import ROOT
 
@@ -33,13 +34,16 @@ OTHER = "(other)"
 """Slices beyond those that are watched one by one."""
 _PLACE = {name: place for place, name in enumerate(NUMBERS)}
 _WEEKS = (1, 2, 3, 4, 5)
-_WEEK = 7 * DAY // MINUTE
+_DAY, _WEEK = DAY // MINUTE, 7 * DAY // MINUTE
 _BACK = DAY
 _BACK_PURCHASES = 7 * DAY
 _FEWEST = 50
 """Clicks of an hour of an earlier week that tell a share."""
 _SPREAD, _PERSONS_SPREAD = 4.0, 2.0
 """Where there is too little to measure it, and of clicks of people, who make a few each."""
+_IVR = frozenset({"ivr", "low_ivr"})
+_MOST_MARGIN = 2 / 3
+"""Of the clicks that are valid as a rule."""
 _MATERIAL = 0.05
 """False positives that auditors call material."""
 
@@ -56,6 +60,7 @@ class Deviation(NamedTuple):
         excursion: what its sum shows.
         limit: of the sum.
         enough: whether it rests on enough clicks.
+        robots: whether the number of clicks tells that other robots came, and as many people as usual.
     """
 
     metric: str
@@ -66,6 +71,7 @@ class Deviation(NamedTuple):
     excursion: Excursion
     limit: float
     enough: bool
+    robots: bool = False
 
     @property
     def key(self) -> str:
@@ -163,7 +169,34 @@ class Watch:
             *self._volume(rows, expected, end),
         ]
         most = limit(self._settings.days_between_false_alarms, len(series) + 1)
-        return [*(self._judged(one, most) for one in series), *self._scores(rows, expected, end)]
+        found = [self._judged(one, most) for one in series]
+        counts = counted(rows)
+        minutes = every_minute(counts.starts, counts.of("clicks"), end)
+        told = [self._told_by_volume(one, minutes) for one in found]
+        return [*told, *self._scores(rows, expected, end)]
+
+    def _told_by_volume(self, one: Deviation, minutes: tuple[Float64s, Float64s]) -> Deviation:
+        """Say of a changed share of all clicks whether other robots alone have changed it."""
+        if one.metric not in _IVR or one.slice != ROOT:
+            return one
+        inside = minutes[0] >= one.excursion.since
+        usual = np.array([self._usual_clicks(int(start)) for start in minutes[0][inside]])
+        if not usual.any():
+            return one
+        clicks = minutes[1][inside][usual > 0].sum()
+        return one._replace(robots=robots_alone(float(clicks), float(usual.sum()), one.observed, one.expected))
+
+    def _usual_clicks(self, start: int) -> float:
+        """Return the usual clicks of a minute, by earlier weeks or else the day before; 0 where nobody knows.
+
+        A bundle that may be bad is no witness: what it learnt from may have lacked clicks.
+        """
+        week = self._usual(ROOT, "clicks", start)
+        if week is not None:
+            return week.centre
+        hours, hour = self._weeks.get(("clicks", ROOT), {}), start - start % 60 - _DAY
+        # The most of three, since the hour in which a service began is not a whole one.
+        return max(hours.get(near, [0.0])[0] for near in (hour - 60, hour, hour + 60))
 
     def _judged(self, series: _Series, most: float) -> Deviation:
         found = excursion(series.steps, series.spread, most)
@@ -181,13 +214,20 @@ class Watch:
         )
 
     def _invalid(self, rows: Sequence[Row], expected: Expected) -> list[_Series]:
-        """Return the series of the invalidation rate, of all clicks and by slice, both ways."""
+        """Return the series of the invalidation rate, of all clicks and by slice, both ways.
+
+        An hour is held against the same one of earlier weeks, or without those against the bundle.
+        """
         found = []
         known = [row for row in rows if row.slice in expected.ivr]
         for where, part in (*_by_slice(known).items(), (ROOT, known)):
+            part = [row for row in part if self._usual(where, "ivr", row.start) is None]  # noqa: PLW2901 what is left
             counts = counted(part)
             centre = _mixed(part, expected.ivr, counts)
-            found += self._both_ways(where, "bundle", counts, centre, np.zeros_like(centre))
+            deviation = np.zeros_like(centre)
+            if expected.hours is not None:
+                centre, deviation = by_hour(centre, counts.starts, expected.hours)
+            found += self._both_ways(where, "bundle", counts, centre, deviation)
         for where, part in (*_by_slice(rows).items(), (ROOT, list(rows))):
             counts, usual = self._held_against_weeks(where, "ivr", counted(part))
             if len(counts.starts):
@@ -200,7 +240,8 @@ class Watch:
     ) -> list[_Series]:
         least = self._settings.least_change
         gap = np.maximum(self._settings.change * centre, least) / 2
-        margin = np.maximum(gap, 3 * deviation)
+        # However wild earlier weeks were: what is found of people has to be told.
+        margin = np.minimum(np.maximum(gap, 3 * deviation), _MOST_MARGIN * (1 - centre))
         judged, marked = counts.of("judged"), counts.of("marked")
         wide = self._spreads.get(("ivr", where), _SPREAD)
         needed = self._settings.least_clicks
@@ -262,7 +303,7 @@ class Watch:
         counts = counted(rows)
         starts, clicks = every_minute(counts.starts, counts.of("clicks"), end)
         gaps = self._settings.volume_change / 2
-        weeks, days = _Usual(), _Usual()
+        weeks, days = Usual(), Usual()
         for place, start in enumerate(starts.tolist()):
             week = self._usual(ROOT, "clicks", int(start))
             if week is not None:
@@ -331,28 +372,6 @@ class Watch:
             return
         for start, n in zip(counts.starts, clicks, strict=True):
             self._weeks["clicks", ROOT][int(start)] = [float(n / 60)]
-
-
-class _Usual:
-    """What is usual of some minutes, and how far from it is still usual, and how much farther is sharp."""
-
-    def __init__(self) -> None:
-        self._places: list[int] = []
-        self._found: list[tuple[float, float, float]] = []
-
-    def add(self, place: int, centre: float, margin: float, gap: float) -> None:
-        """Say what is usual of a minute, unless it has no clicks as a rule."""
-        if centre > 0:
-            self._places.append(place)
-            self._found.append((centre, margin, gap))
-
-    def steps(self, starts: Float64s, clicks: Float64s) -> list[tuple[Steps, Float64s]]:
-        """Return the steps of these minutes and what is usual of each; nothing where there are none."""
-        if not self._places:
-            return []
-        centre, margin, gap = np.array(self._found).T
-        usual = centre + margin
-        return [(volume_steps(starts[self._places], clicks[self._places], usual, usual + gap), centre)]
 
 
 def _by_slice(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -25,6 +25,7 @@ class Expected(NamedTuple):
         fpr: by slice.
         scores: how its scores spread over `BINS` bins, float64[BINS]; None where it does not say.
         clicks: by UTC hour of the day, clicks a minute of its own days: the median and the most; None likewise.
+        hours: by UTC hour of the day, what is added to the log-odds of `ivr`; None likewise.
     """
 
     bundle: str
@@ -32,6 +33,7 @@ class Expected(NamedTuple):
     fpr: dict[str, float]
     scores: Float64s | None = None
     clicks: tuple[tuple[float, float], ...] | None = None
+    hours: Float64s | None = None
 
 
 def expected_of(registry: Registry, bundle: str) -> Expected:
@@ -53,6 +55,7 @@ def expected_of(registry: Registry, bundle: str) -> Expected:
         {one.slice: one.fpr for one in thresholds if one.fpr is not None},
         _scores(metrics),
         _clicks(metrics),
+        _hours(metrics),
     )
 
 
@@ -73,3 +76,12 @@ def _clicks(metrics: dict[str, Any]) -> tuple[tuple[float, float], ...] | None:
     except (KeyError, TypeError, ValueError):
         return None
     return found if len(found) == DAY // HOUR else None
+
+
+def _hours(metrics: dict[str, Any]) -> Float64s | None:
+    """Return how the shares of the hours of the day differ, where the run that made the bundle kept that."""
+    try:
+        found = np.array(metrics["expected"]["hours"], np.float64)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return found if found.shape == (DAY // HOUR,) and np.isfinite(found).all() else None

@@ -1,8 +1,9 @@
 """Rollback: whether a deviation is reason enough to let the last stable bundle decide again, and only then.
 
 People found invalid are reason enough at any time. A changed share of invalid clicks is, only while the champion is
-young: of one that was stable, it tells of another traffic, such as an attack, which another bundle would meet too. The
-target of a rollback was stable, and is not rolled back in its turn.
+young: of one that was stable, it tells of another traffic, such as an attack, which another bundle would meet too. Nor
+is it where the number of clicks tells that robots came or stayed away, and that as many people as usual are found
+valid. The target of a rollback was stable, and is not rolled back in its turn.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def blamed(deviations: Sequence[Deviation], champion: HistoryEntry, now: int, ru
     """
     young = champion.kind != "rollback" and now - champion.at < rules.stable_after
     kinds = _PEOPLE | _YOUNG if young else _PEOPLE
-    found = [one for one in deviations if one.sharp and one.slice == "all" and one.metric in kinds]
+    sharp = [one for one in deviations if one.sharp and one.slice == "all" and one.metric in kinds]
+    found = [one for one in sharp if not one.robots]
     return max(found, key=lambda one: one.excursion.sum, default=None)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from slidr.monitor.statistics import Float64s, Steps, spread
 
+_LEAST_PEOPLE = 1e-3
+"""Of all clicks: where all are invalid, no number of robots tells that."""
 MISSING_SPREAD = 10.0
 """Where there is too little to measure it: robots come in bursts."""
 _POSSIBLE = 100
@@ -57,6 +59,51 @@ def volume_spread(starts: Float64s, clicks: Float64s) -> float:
         clicks: of each.
     """
     return spread(starts, _possible(clicks, clicks), clicks, MISSING_SPREAD)
+
+
+class Usual:
+    """What is usual of some minutes, and how far from it is still usual, and how much farther is sharp."""
+
+    def __init__(self) -> None:
+        self._places: list[int] = []
+        self._found: list[tuple[float, float, float]] = []
+
+    def add(self, place: int, centre: float, margin: float, gap: float) -> None:
+        """Say what is usual of a minute, unless it has no clicks as a rule."""
+        if centre > 0:
+            self._places.append(place)
+            self._found.append((centre, margin, gap))
+
+    def steps(self, starts: Float64s, clicks: Float64s) -> list[tuple[Steps, Float64s]]:
+        """Return the steps of these minutes and what is usual of each; nothing where there are none."""
+        if not self._places:
+            return []
+        centre, margin, gap = np.array(self._found).T
+        usual = centre + margin
+        return [(volume_steps(starts[self._places], clicks[self._places], usual, usual + gap), centre)]
+
+
+def robots_alone(clicks: float, usual: float, observed: float, expected: float) -> bool:
+    """Return whether a share of invalid clicks differs because more robots came, or fewer, and as many people as usual.
+
+    Had as many people come, clicks would be (1 - expected) / (1 - observed) times the usual ones; where the bundle
+    found other people invalid, they would be the usual ones. The nearer of the two, by its logarithm, is believed.
+
+    >>> robots_alone(20, 10, 0.6, 0.2), robots_alone(11, 10, 0.6, 0.2)
+    (True, False)
+    >>> robots_alone(8, 10, 0.1, 0.3), robots_alone(10, 10, 0.1, 0.3)
+    (True, False)
+
+    Args:
+        clicks: that came.
+        usual: that come as a rule; above 0.
+        observed: share of them that was found invalid.
+        expected: share that was expected.
+    """
+    most = 1 - _LEAST_PEOPLE
+    needed = np.log((1 - min(expected, most)) / (1 - min(observed, most)))
+    came = np.log(max(clicks, 1) / usual)
+    return bool(needed != 0 and came / needed > 0.5)  # noqa: PLR2004 the middle
 
 
 def _possible(clicks: Float64s, sharp: Float64s) -> Float64s:
