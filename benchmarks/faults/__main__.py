@@ -46,6 +46,11 @@ SLOW_CLIENTS = 50
 HOUR = 3600
 _LISTS = 20
 _CLICKS = 100_000
+_FOLLOWING = 5.0
+"""Seconds after which a bundle that does not decide is given up."""
+_SWAP = 0.4
+"""Seconds until a promoted bundle decides under load, about."""
+_NEWEST = "SELECT bundle FROM decisions ORDER BY sequence DESC LIMIT 1"
 _RAISED: dict[str, float] = {"batch_limit": _CLICKS, "body_limit": 1 << 26, "queue": 2 * _CLICKS}
 
 
@@ -127,11 +132,14 @@ def crawling(running: Running) -> Iterator[None]:
 
 
 @contextmanager
-def swapped(registry: Registry, bundles: tuple[str, str], times: int) -> Iterator[None]:
-    """The champion changes again and again."""
-    for place in range(times):
-        registry.promote(bundles[place % 2], at=SystemClock().now(), who="bench", why="swap", cold=True)
-        time.sleep(0.1)
+def swapped(registry: Registry, bundles: tuple[str, str], times: int, journal: Path) -> Iterator[None]:
+    """The champion changes again and again, each time once the one before decides."""
+    with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as opened:
+        for place in range(times):
+            promoted, given_up = bundles[place % 2], time.monotonic() + _FOLLOWING
+            registry.promote(promoted, at=SystemClock().now(), who="bench", why="swap", cold=True)
+            while opened.execute(_NEWEST).fetchone() != (promoted,) and time.monotonic() < given_up:
+                time.sleep(0.02)
     yield
 
 
@@ -226,14 +234,14 @@ class Bench:
                 "storage": {"registry": str(root / "registry"), "bundles": str(root / "fetched")},
             }
             with served(root, settings) as running:
-                fault = partial(swapped, registry, (second.id, first.id), times)
-                self._tell(f"bundle promoted {times} times", running, root, fault, 0.5)
+                fault = partial(swapped, registry, (second.id, first.id), times, root / "journal.sqlite")
+                self._tell(f"bundle promoted {times} times", running, root, fault, 0.5, times * _SWAP)
             with closing(sqlite3.connect(root / "journal.sqlite")) as journal:
                 deciding = [row[0] for row in journal.execute("SELECT bundle FROM decisions ORDER BY sequence")]
         return sum(before != after for before, after in pairwise(deciding))
 
-    def _tell(self, name: str, running: Running, root: Path, fault: Fault, during: float) -> None:
-        story = tell(running, self.traffic, fault, DEADLINE_MS / 1000, during)
+    def _tell(self, name: str, running: Running, root: Path, fault: Fault, during: float, itself: float = 0.0) -> None:
+        story = tell(running, self.traffic, fault, DEADLINE_MS / 1000, during, itself=itself)
         story.compare(root / "journal.sqlite")
         self.stories[name] = story
         print(tabulate([[name, *story.row]], tablefmt="plain"), flush=True)

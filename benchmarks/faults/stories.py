@@ -113,7 +113,9 @@ HEADERS = (
 )  # fmt: skip
 
 
-def tell(running: Running, traffic: Traffic, fault: Fault, deadline: float, during: float = DURING) -> Story:
+def tell(
+    running: Running, traffic: Traffic, fault: Fault, deadline: float, during: float = DURING, *, itself: float = 0.0
+) -> Story:
     """Load a service, let a fault happen, and end it again.
 
     Args:
@@ -122,6 +124,7 @@ def tell(running: Running, traffic: Traffic, fault: Fault, deadline: float, duri
         fault: holds while its context is open.
         deadline: seconds that the service may take.
         during: seconds of the fault, unless it takes longer by itself.
+        itself: seconds that it takes by itself, about: for so long the load goes on.
     """
     story = Story(deadline)
     failed: list[BaseException] = []
@@ -137,7 +140,7 @@ def tell(running: Running, traffic: Traffic, fault: Fault, deadline: float, duri
 
     thread = threading.Thread(target=happen)
     thread.start()
-    seconds = BEFORE + during + AFTER
+    seconds = BEFORE + itself + during + AFTER
     limits = Limits(CONNECTIONS, seconds)
     send(Target(f"{running.url}/v1/decisions"), traffic.requests(1, None, RATE), story.take, limits)
     thread.join()
