@@ -9,26 +9,21 @@ what a bad day does without guardrails and what the monitor sees. The last line 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from benchmarks.budgets import show
 from benchmarks.machine import apart
-from benchmarks.operations import days, kills, records, replays
+from benchmarks.operations import days, drill, kills, records, replays
 
-from slidr.drills import play
-from slidr.drills.stage import prepare
-
-CLICKS, SEED = 10_000, 1
+SEED = 1
 
 
 def main() -> None:
     """Run every part and print."""
     parts: tuple[tuple[Callable[..., dict[str, Any]], tuple[Any, ...]], ...] = (
         (replays.measured, (1_000_000,)),
-        (drill, ("anomalous_model",)),
+        (drill.measured, ("anomalous_model",)),
         (days.measured, (20_000, "headless")),
         (kills.measured, (100_000, 50, SEED)),
         (records.measured, (20_000_000, 10)),
@@ -38,15 +33,6 @@ def main() -> None:
         # The first that tells a figure holds: a replay's differences are not a drill's.
         found = {**apart(measured, *arguments), **found}
     show("operations", found)
-
-
-def drill(name: str) -> dict[str, Any]:
-    """Return what a drill came to: the seconds of its rollback, and the trace that it left."""
-    with tempfile.TemporaryDirectory(prefix="slidr-drill-") as folder:
-        figures = play(name, prepare(Path(folder) / "project", CLICKS, SEED, print))
-    return {f"drill_{key}": value for key, value in figures.items() if key != "rollback_seconds"} | {
-        "rollback_seconds": figures["rollback_seconds"]
-    }
 
 
 if __name__ == "__main__":

@@ -20,8 +20,10 @@ from slidr.monitor.statistics import (
     Float64s,
     Steps,
     baseline,
+    chosen,
     excursion,
     limit,
+    rising,
     spread,
     stability,
     stability_limit,
@@ -142,6 +144,7 @@ class Watch:
         self._hour = -1
         self._weeks: dict[tuple[str, str], dict[int, list[float]]] = {}
         self._spreads: dict[tuple[str, str], float] = {}
+        self._baselines: dict[tuple[str, str, int], Baseline | None] = {}
 
     def deviations(self, expected: Expected, since: int, now: int) -> list[Deviation]:
         """Return everything that is watched of a champion, sharp or not.
@@ -169,10 +172,9 @@ class Watch:
             *self._volume(rows, expected, end),
         ]
         most = limit(self._settings.days_between_false_alarms, len(series) + 1)
-        found = [self._judged(one, most) for one in series]
         counts = counted(rows)
         minutes = every_minute(counts.starts, counts.of("clicks"), end)
-        told = [self._told_by_volume(one, minutes) for one in found]
+        told = [self._told_by_volume(self._judged(one, most), minutes) for one in series]
         return [*told, *self._scores(rows, expected, end)]
 
     def _told_by_volume(self, one: Deviation, minutes: tuple[Float64s, Float64s]) -> Deviation:
@@ -250,12 +252,12 @@ class Watch:
             steps = Steps(
                 counts.starts, judged, marked, centre + margin, np.minimum(centre + margin + gap, 1 - least / 9)
             )
-            found.append(_Series("ivr", where, against, _rising(steps), centre, wide, needed))
+            found.append(_Series("ivr", where, against, rising(steps), centre, wide, needed))
         low = np.maximum(centre - margin - gap, centre / 10)
         which = (centre >= least) & (deviation * 3 <= gap)
         if which.any():
             steps = Steps(counts.starts, judged, judged - marked, 1 - (centre + low) / 2, 1 - low)
-            found.append(_Series("low_ivr", where, against, _chosen(steps, which), 1 - centre[which], wide, needed))
+            found.append(_Series("low_ivr", where, against, chosen(steps, which), 1 - centre[which], wide, needed))
         return found
 
     def _unmeasurable(self, rows: Sequence[Row]) -> list[_Series]:
@@ -267,7 +269,7 @@ class Watch:
         deviation = np.array([one.deviation if one else 0.0 for one in weeks])
         gap = self._settings.least_unmeasurable / 2
         usual = centre + np.maximum(gap, 3 * deviation)
-        steps = _rising(Steps(counts.starts, counts.of("clicks"), counts.of("unmeasurable"), usual, usual + gap))
+        steps = rising(Steps(counts.starts, counts.of("clicks"), counts.of("unmeasurable"), usual, usual + gap))
         wide = self._spreads.get(("unmeasurable", ROOT), _SPREAD)
         return [_Series("unmeasurable", ROOT, "weeks", steps, centre, wide, self._settings.least_clicks)]
 
@@ -280,7 +282,7 @@ class Watch:
             counts.starts, counts.of("trusted"), counts.of("trusted_marked"), centre + least / 2, centre + least
         )
         needed = self._settings.least_purchases
-        return [_Series("trusted", ROOT, "budget", _rising(steps), centre, _PERSONS_SPREAD, needed)]
+        return [_Series("trusted", ROOT, "budget", rising(steps), centre, _PERSONS_SPREAD, needed)]
 
     def _false(self, rows: Sequence[Row], expected: Expected) -> list[_Series]:
         """Return the series of the false-positive rate: doubled, or up to what is material."""
@@ -293,7 +295,7 @@ class Watch:
             # A bundle that promises more than is material gets no more than that.
             usual = min(promised, max(_MATERIAL, self._budget))
             centre = np.full(len(counts.starts), usual)
-            steps = _rising(Steps(counts.starts, counts.of("bought"), counts.of("bought_marked"), centre, 2 * centre))
+            steps = rising(Steps(counts.starts, counts.of("bought"), counts.of("bought_marked"), centre, 2 * centre))
             needed = self._settings.least_purchases
             found.append(_Series("fpr", where, "budget", steps, centre, _PERSONS_SPREAD, needed))
         return found
@@ -340,9 +342,13 @@ class Watch:
         return Counted(counts.starts[which], counts.columns[which]), [one for one in usual if one is not None]
 
     def _usual(self, where: str, metric: str, start: int) -> Baseline | None:
-        shares = self._weeks.get((metric, where), {})
         hour = start - start % 60
-        return baseline([share for week in _WEEKS for share in shares.get(hour - week * _WEEK, [])])
+        key = (where, metric, hour)
+        if key not in self._baselines:
+            shares = self._weeks.get((metric, where), {})
+            earlier = [share for week in _WEEKS for share in shares.get(hour - week * _WEEK, [])]
+            self._baselines[key] = baseline(earlier)
+        return self._baselines[key]
 
     def _refresh(self, now: int) -> None:
         """Read the earlier weeks and the spreads anew, once an hour."""
@@ -351,7 +357,7 @@ class Watch:
         self._hour = now // HOUR
         end = self._hour * 60
         parts = {("hours", 36): self._state.rows("hours", 0), ("minutes", 7): self._state.rows("minutes", end - _WEEK)}
-        self._weeks, self._spreads = defaultdict(dict), {}
+        self._weeks, self._spreads, self._baselines = defaultdict(dict), {}, {}
         for (table, _), rows in parts.items():
             for where, part in (*_by_slice(rows).items(), (ROOT, rows)):
                 counts = counted([row for row in part if row.start < end])
@@ -388,12 +394,3 @@ def _mixed(rows: Sequence[Row], shares: dict[str, float], counts: Counted) -> Fl
     judged = np.array([row.numbers[_PLACE["judged"]] for row in rows], np.float64)
     sums = np.bincount(place, judged * [shares[row.slice] for row in rows], len(counts.starts))
     return sums / np.maximum(np.bincount(place, judged, len(counts.starts)), 1)
-
-
-def _rising(steps: Steps) -> Steps:
-    """Return the steps with no sharp share below the usual one: nothing is more than all, and tells nothing there."""
-    return steps._replace(sharp=np.maximum(steps.sharp, steps.usual))
-
-
-def _chosen(steps: Steps, which: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Steps:
-    return Steps(*(one[which] for one in steps))

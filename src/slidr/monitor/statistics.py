@@ -48,6 +48,16 @@ class Steps(NamedTuple):
     sharp: Float64s
 
 
+def rising(steps: Steps) -> Steps:
+    """Return the steps with no sharp share below the usual one: nothing is more than all, and tells nothing there."""
+    return steps._replace(sharp=np.maximum(steps.sharp, steps.usual))
+
+
+def chosen(steps: Steps, which: NDArray[np.bool_]) -> Steps:
+    """Return some of the steps, by mask."""
+    return Steps(*(one[which] for one in steps))
+
+
 class Excursion(NamedTuple):
     """What a cumulative sum shows at its end.
 
