@@ -32,13 +32,13 @@ class Histogram:
 
     def __init__(self) -> None:
         self._counts = np.zeros(int(_cells(np.array([_LONGEST * _MICROSECONDS]))[0]) + 1, np.int64)
-        self._greatest = 0.0
-        self._sum = self._squares = 0.0
+        self._count, self._greatest = 0, 0.0
+        self._sum = self._scatter = 0.0
 
     @property
     def count(self) -> int:
         """Latencies recorded."""
-        return int(self._counts.sum())
+        return self._count
 
     @property
     def greatest(self) -> float:
@@ -57,10 +57,15 @@ class Histogram:
         values = values[~np.isnan(values)]
         if not len(values):
             return
+        # Sums of squares would cancel where latencies are alike: Chan, Golub and LeVeque, "Updating formulae and a
+        # pairwise algorithm for computing sample variances", 1979.
+        known, mean = self.count, float(values.mean())
+        apart = (mean - self.mean) ** 2 * known * len(values) / (known + len(values)) if known else 0.0
+        self._scatter += float(((values - mean) ** 2).sum()) + apart
         np.add.at(self._counts, _cells(np.clip(values, 0, _LONGEST) * _MICROSECONDS), 1)
+        self._count += len(values)
         self._greatest = max(self._greatest, float(values.max()))
         self._sum += float(values.sum())
-        self._squares += float((values * values).sum())
 
     def quantile(self, share: float) -> float:
         """Return the seconds within which at least this share of the latencies lie; NaN without latencies."""
@@ -80,7 +85,7 @@ class Histogram:
             missing = "" if share >= 1 else f" {1 / (1 - share):14.2f}"
             lines.append(f"{value:12.3f} {share:2.12f} {total:10d}{missing}")
         count = self.count
-        deviation = math.sqrt(max(0.0, self._squares / count - self.mean**2)) if count else float("nan")
+        deviation = math.sqrt(self._scatter / count) if count else float("nan")
         lines += [
             f"#[Mean    = {self.mean * _MILLISECOND:12.3f}, StdDeviation   = {deviation * _MILLISECOND:12.3f}]",
             f"#[Max     = {self._greatest * _MILLISECOND:12.3f}, Total count    = {count:12d}]",
