@@ -31,9 +31,9 @@ class Histogram:
     """
 
     def __init__(self) -> None:
-        self._counts = np.zeros(int(_cells(np.array([_LONGEST * _MICROSECONDS]))[0]) + 1, np.int64)
+        self._counts = np.zeros(int(_cells(np.array([_LONGEST * _MICROSECONDS], np.int64))[0]) + 1, np.int64)
         self._count, self._greatest = 0, 0.0
-        self._sum = self._scatter = 0.0
+        self._sum = 0  # of whole microseconds, so that it is the same in any order
 
     @property
     def count(self) -> int:
@@ -49,7 +49,7 @@ class Histogram:
     def mean(self) -> float:
         """The mean, seconds; NaN without latencies."""
         count = self.count
-        return self._sum / count if count else float("nan")
+        return self._sum / count / _MICROSECONDS if count else float("nan")
 
     def record(self, seconds: ArrayLike) -> None:
         """Count latencies, in seconds; NaN is left out."""
@@ -57,15 +57,11 @@ class Histogram:
         values = values[~np.isnan(values)]
         if not len(values):
             return
-        # Sums of squares would cancel where latencies are alike: Chan, Golub and LeVeque, "Updating formulae and a
-        # pairwise algorithm for computing sample variances", 1979.
-        known, mean = self.count, float(values.mean())
-        apart = (mean - self.mean) ** 2 * known * len(values) / (known + len(values)) if known else 0.0
-        self._scatter += float(((values - mean) ** 2).sum()) + apart
-        np.add.at(self._counts, _cells(np.clip(values, 0, _LONGEST) * _MICROSECONDS), 1)
+        whole = np.rint(np.clip(values, 0, _LONGEST) * _MICROSECONDS).astype(np.int64)
+        np.add.at(self._counts, _cells(whole), 1)
+        self._sum += int(whole.sum())
         self._count += len(values)
         self._greatest = max(self._greatest, float(values.max()))
-        self._sum += float(values.sum())
 
     def quantile(self, share: float) -> float:
         """Return the seconds within which at least this share of the latencies lie; NaN without latencies."""
@@ -85,13 +81,21 @@ class Histogram:
             missing = "" if share >= 1 else f" {1 / (1 - share):14.2f}"
             lines.append(f"{value:12.3f} {share:2.12f} {total:10d}{missing}")
         count = self.count
-        deviation = math.sqrt(self._scatter / count) if count else float("nan")
         lines += [
-            f"#[Mean    = {self.mean * _MILLISECOND:12.3f}, StdDeviation   = {deviation * _MILLISECOND:12.3f}]",
+            f"#[Mean    = {self.mean * _MILLISECOND:12.3f}, StdDeviation   = {self._deviation() * _MILLISECOND:12.3f}]",
             f"#[Max     = {self._greatest * _MILLISECOND:12.3f}, Total count    = {count:12d}]",
             f"#[Buckets = {len(self._counts) // _CELLS:12d}, SubBuckets     = {2 * _CELLS:12d}]",
         ]
         return "\n".join(lines) + "\n"
+
+    def _deviation(self) -> float:
+        """Return the standard deviation, seconds, of the cells' middles, as HDR histograms have it."""
+        if not self.count:
+            return float("nan")
+        cells = np.flatnonzero(self._counts)
+        doubling = np.maximum(cells // _CELLS - 1, 0)
+        middles = (((cells - doubling * _CELLS) << doubling) + ((1 << doubling) - 1) / 2) / _MICROSECONDS
+        return math.sqrt(float((self._counts[cells] * (middles - self.mean) ** 2).sum()) / self.count)
 
     def _lines(self) -> Iterator[tuple[int, float, int]]:
         """Yield cell, share and the count up to there, ever more densely towards the whole."""
@@ -106,9 +110,8 @@ class Histogram:
             yield cell, 1.0, count
 
 
-def _cells(microseconds: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the cell of each value: the doubling that it lies in, and its leading bits there."""
-    whole = np.rint(microseconds).astype(np.int64)
+def _cells(whole: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the cell of each value in whole microseconds: the doubling that it lies in, and its leading bits there."""
     doubling = np.maximum(np.frexp(whole.astype(np.float64))[1].astype(np.int64) - _BITS - 1, 0)
     cells: NDArray[np.int64] = doubling * _CELLS + (whole >> doubling)
     return cells
