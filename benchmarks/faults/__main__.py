@@ -48,8 +48,6 @@ _LISTS = 20
 _CLICKS = 100_000
 _FOLLOWING = 5.0
 """Seconds after which a bundle that does not decide is given up."""
-_SWAP = 0.4
-"""Seconds until a promoted bundle decides under load, about."""
 _NEWEST = "SELECT bundle FROM decisions ORDER BY sequence DESC LIMIT 1"
 _RAISED: dict[str, float] = {"batch_limit": _CLICKS, "body_limit": 1 << 26, "queue": 2 * _CLICKS}
 
@@ -235,13 +233,13 @@ class Bench:
             }
             with served(root, settings) as running:
                 fault = partial(swapped, registry, (second.id, first.id), times, root / "journal.sqlite")
-                self._tell(f"bundle promoted {times} times", running, root, fault, 0.5, times * _SWAP)
+                self._tell(f"bundle promoted {times} times", running, root, fault, 0.5)
             with closing(sqlite3.connect(root / "journal.sqlite")) as journal:
                 deciding = [row[0] for row in journal.execute("SELECT bundle FROM decisions ORDER BY sequence")]
         return sum(before != after for before, after in pairwise(deciding))
 
-    def _tell(self, name: str, running: Running, root: Path, fault: Fault, during: float, itself: float = 0.0) -> None:
-        story = tell(running, self.traffic, fault, DEADLINE_MS / 1000, during, itself=itself)
+    def _tell(self, name: str, running: Running, root: Path, fault: Fault, during: float) -> None:
+        story = tell(running, self.traffic, fault, DEADLINE_MS / 1000, during)
         story.compare(root / "journal.sqlite")
         self.stories[name] = story
         print(tabulate([[name, *story.row]], tablefmt="plain"), flush=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from itertools import takewhile
 from pathlib import Path
 
 import msgspec
@@ -113,10 +114,8 @@ HEADERS = (
 )  # fmt: skip
 
 
-def tell(
-    running: Running, traffic: Traffic, fault: Fault, deadline: float, during: float = DURING, *, itself: float = 0.0
-) -> Story:
-    """Load a service, let a fault happen, and end it again.
+def tell(running: Running, traffic: Traffic, fault: Fault, deadline: float, during: float = DURING) -> Story:
+    """Load a service, let a fault happen, end it again, and go on for a while.
 
     Args:
         running: the service.
@@ -124,7 +123,6 @@ def tell(
         fault: holds while its context is open.
         deadline: seconds that the service may take.
         during: seconds of the fault, unless it takes longer by itself.
-        itself: seconds that it takes by itself, about: for so long the load goes on.
     """
     story = Story(deadline)
     failed: list[BaseException] = []
@@ -140,9 +138,10 @@ def tell(
 
     thread = threading.Thread(target=happen)
     thread.start()
-    seconds = BEFORE + itself + during + AFTER
-    limits = Limits(CONNECTIONS, seconds)
-    send(Target(f"{running.url}/v1/decisions"), traffic.requests(1, None, RATE), story.take, limits)
+    requests = takewhile(
+        lambda _one: not story.healed or time.perf_counter() < story.healed + AFTER, traffic.requests(1, None, RATE)
+    )
+    send(Target(f"{running.url}/v1/decisions"), requests, story.take, Limits(CONNECTIONS))
     thread.join()
     if failed:
         raise failed[0]

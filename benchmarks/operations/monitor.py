@@ -28,10 +28,10 @@ from slidr.monitor import Monitor
 from slidr.monitor.counting import SUMS, Counts
 from slidr.monitor.deviations import Watch
 from slidr.monitor.expected import Expected
-from slidr.monitor.rollback import Rules, blamed
+from slidr.monitor.rollback import Rules, blamed, refused
 from slidr.monitor.state import State
 from slidr.registry import HistoryEntry
-from slidr.settings import MonitorSettings
+from slidr.settings import MonitorSettings, Settings
 from slidr.simulate.days import simulate
 from slidr.simulate.plan import Plan
 
@@ -43,7 +43,7 @@ SEED = 7
 LOOK = 60
 """Minutes between two looks of the quiet weeks; the counts of all minutes are looked at."""
 START = 1_773_360_000_000_000
-RULES = Rules(hold=3, quiet=DAY, stable_after=20 * HOUR)
+RULES = Rules.of(Settings())
 
 
 def reading(folder: Path) -> float:
@@ -156,7 +156,7 @@ def quiet(folder: Path, log: Log) -> dict[str, Any]:
     first = int(log.minutes.max()) // 1440 * 1440 - DAYS * 1440 + 1440
     state = State(folder / "quiet.sqlite")
     watch = Watch(state, MonitorSettings(), BUDGET)
-    seconds, looks, blamed_days, opened = 0.0, 0, 0, {}
+    seconds, looks, blamed_days, opened, by_metric = 0.0, 0, 0, {}, Counter[str]()
     before: dict[str, float] = {}
     for day in range(DAYS):
         found = counts(log, day, first, f"b{day}")
@@ -170,23 +170,23 @@ def quiet(folder: Path, log: Log) -> dict[str, Any]:
                 number=1, kind="promote", bundle=f"b{day}", at=start, who="benchmark", why="a new day"
             )
             open_: set[str] = set()
-            blames = 0
+            blame = False
             for minute in range(LOOK, 1440 + 1, LOOK):
                 begun = time.perf_counter()
                 deviations = watch.deviations(expected, start, start + minute * MINUTE)
                 seconds, looks = seconds + time.perf_counter() - begun, looks + 1
                 cause = blamed(deviations, champion, start + minute * MINUTE, RULES)
-                blames += cause is not None and cause.excursion.held >= RULES.hold
+                blame |= cause is not None and not refused(cause, (), champion, (start + minute * MINUTE,) * 2, RULES)
                 for one in deviations:
                     if one.sharp and one.key not in open_:
                         open_.add(one.key)
+                        by_metric[f"{one.metric} {one.against}"] += 1
                         opened[f"day {day} {minute}m {one.key}"] = (round(one.observed, 3), round(one.expected, 3))
                     elif one.over:
                         open_.discard(one.key)
-            blamed_days += blames > 0
+            blamed_days += blame
         before = found.ivr
     state.close()
-    by_metric = Counter(f"{key.split()[3]} {key.split()[-1]}" for key in opened)
     return {
         "alarms": opened,
         "alarms_by_metric": dict(by_metric),

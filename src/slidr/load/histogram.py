@@ -70,14 +70,14 @@ class Histogram:
             return float("nan")
         # Rounded first: 0.9999 * 10,000 is a hair above 9,999, and the ceiling would take the greatest.
         rank = max(1, math.ceil(round(share * count, 6)))
-        cell = int(np.searchsorted(np.cumsum(self._counts), rank))
-        return min(_highest(cell) / _MICROSECONDS, self._greatest)
+        cell = np.asarray(np.searchsorted(np.cumsum(self._counts), rank))
+        return min(int(_highest(cell)) / _MICROSECONDS, self._greatest)
 
     def distribution(self) -> str:
         """Return the distribution in the text form that the tools of HDR histograms plot, in milliseconds."""
         lines = [f"{'Value':>12} {'Percentile':>14} {'TotalCount':>10} {'1/(1-Percentile)':>14}", ""]
         for cell, share, total in self._lines():
-            value = min(_highest(cell) / _MILLISECOND, self._greatest * _MILLISECOND)
+            value = min(int(_highest(np.asarray(cell))) / _MILLISECOND, self._greatest * _MILLISECOND)
             missing = "" if share >= 1 else f" {1 / (1 - share):14.2f}"
             lines.append(f"{value:12.3f} {share:2.12f} {total:10d}{missing}")
         count = self.count
@@ -93,8 +93,8 @@ class Histogram:
         if not self.count:
             return float("nan")
         cells = np.flatnonzero(self._counts)
-        doubling = np.maximum(cells // _CELLS - 1, 0)
-        middles = (((cells - doubling * _CELLS) << doubling) + ((1 << doubling) - 1) / 2) / _MICROSECONDS
+        # A cell begins one above the greatest number of the cell before.
+        middles = (_highest(cells - 1) + 1 + _highest(cells)) / 2 / _MICROSECONDS
         return math.sqrt(float((self._counts[cells] * (middles - self.mean) ** 2).sum()) / self.count)
 
     def _lines(self) -> Iterator[tuple[int, float, int]]:
@@ -117,7 +117,8 @@ def _cells(whole: NDArray[np.int64]) -> NDArray[np.int64]:
     return cells
 
 
-def _highest(cell: int) -> int:
-    """Return the greatest whole number of microseconds that a cell holds."""
-    doubling = max(cell // _CELLS - 1, 0)
-    return (((cell - doubling * _CELLS) + 1) << doubling) - 1
+def _highest(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the greatest whole number of microseconds that each cell holds; below the first one -1."""
+    doubling = np.maximum(cells // _CELLS - 1, 0)
+    highest: NDArray[np.int64] = (((cells - doubling * _CELLS) + 1) << doubling) - 1
+    return highest

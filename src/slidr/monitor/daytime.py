@@ -11,16 +11,14 @@ import numpy as np
 from slidr.monitor.statistics import Float64s
 
 _TINY = 1e-6
-_DEVIATIONS = 3
-"""How many deviations are usual."""
 
 
 def by_hour(shares: Float64s, starts: Float64s, moves: Float64s) -> tuple[Float64s, Float64s]:
-    """Return what is usual of minutes, and how far from it others lie: the hours before and behind are usual too.
+    """Return what is usual of minutes, and how far from it is usual still: what the hours before and behind have.
 
-    >>> centre, deviation = by_hour(np.array([0.2]), np.array([61.0]), np.log([1, 4, 1] + 21 * [1]))
-    >>> centre.round(3), deviation.round(3)
-    (array([0.5]), array([0.1]))
+    >>> centre, margin = by_hour(np.array([0.2]), np.array([61.0]), np.log([1, 4, 1] + 21 * [1]))
+    >>> centre.round(3), margin.round(3)
+    (array([0.5]), array([0.3]))
 
     Args:
         shares: usual over the day, float64[n].
@@ -32,7 +30,7 @@ def by_hour(shares: Float64s, starts: Float64s, moves: Float64s) -> tuple[Float6
     """
     hours = (starts // 60).astype(np.int64) % len(moves)
     before, centre, behind = (_moved(shares, moves[(hours + step) % len(moves)]) for step in (-1, 0, 1))
-    return centre, np.maximum(np.abs(before - centre), np.abs(behind - centre)) / _DEVIATIONS
+    return centre, np.maximum(np.abs(before - centre), np.abs(behind - centre))
 
 
 def _moved(shares: Float64s, moves: Float64s) -> Float64s:

@@ -164,22 +164,22 @@ class Watch:
         bought = [
             row for row in self._state.rows("minutes", bought_first, bought=True) if row.bundle == expected.bundle
         ]
+        counts = counted(rows)
+        minutes = every_minute(counts.starts, counts.of("clicks"), end)
         series = [
             *self._invalid(rows, expected),
             *self._unmeasurable(rows),
             *self._trusted(rows),
             *self._false(bought, expected),
-            *self._volume(rows, expected, end),
+            *self._volume(minutes, expected),
         ]
         most = limit(self._settings.days_between_false_alarms, len(series) + 1)
-        counts = counted(rows)
-        minutes = every_minute(counts.starts, counts.of("clicks"), end)
         told = [self._told_by_volume(self._judged(one, most), minutes) for one in series]
         return [*told, *self._scores(rows, expected, end)]
 
     def _told_by_volume(self, one: Deviation, minutes: tuple[Float64s, Float64s]) -> Deviation:
-        """Say of a changed share of all clicks whether other robots alone have changed it."""
-        if one.metric not in _IVR or one.slice != ROOT:
+        """Say of a sharply changed share of all clicks whether other robots alone have changed it."""
+        if not one.sharp or one.metric not in _IVR or one.slice != ROOT:
             return one
         inside = minutes[0] >= one.excursion.since
         usual = np.array([self._usual_clicks(int(start)) for start in minutes[0][inside]])
@@ -226,24 +226,23 @@ class Watch:
             part = [row for row in part if self._usual(where, "ivr", row.start) is None]  # noqa: PLW2901 what is left
             counts = counted(part)
             centre = _mixed(part, expected.ivr, counts)
-            deviation = np.zeros_like(centre)
+            margin = np.zeros_like(centre)
             if expected.hours is not None:
-                centre, deviation = by_hour(centre, counts.starts, expected.hours)
-            found += self._both_ways(where, "bundle", counts, centre, deviation)
+                centre, margin = by_hour(centre, counts.starts, expected.hours)
+            found += self._both_ways(where, "bundle", counts, centre, margin)
         for where, part in (*_by_slice(rows).items(), (ROOT, list(rows))):
             counts, usual = self._held_against_weeks(where, "ivr", counted(part))
             if len(counts.starts):
                 centre = np.array([one.centre for one in usual])
-                found += self._both_ways(where, "weeks", counts, centre, np.array([one.deviation for one in usual]))
+                found += self._both_ways(where, "weeks", counts, centre, np.array([3 * one.deviation for one in usual]))
         return found
 
-    def _both_ways(
-        self, where: str, against: str, counts: Counted, centre: Float64s, deviation: Float64s
-    ) -> list[_Series]:
+    def _both_ways(self, where: str, against: str, counts: Counted, centre: Float64s, usual: Float64s) -> list[_Series]:
+        """Return the series of a share that rises and of one that falls, where it lies within `usual` as a rule."""
         least = self._settings.least_change
         gap = np.maximum(self._settings.change * centre, least) / 2
         # However wild earlier weeks were: what is found of people has to be told.
-        margin = np.minimum(np.maximum(gap, 3 * deviation), _MOST_MARGIN * (1 - centre))
+        margin = np.minimum(np.maximum(gap, usual), _MOST_MARGIN * (1 - centre))
         judged, marked = counts.of("judged"), counts.of("marked")
         wide = self._spreads.get(("ivr", where), _SPREAD)
         needed = self._settings.least_clicks
@@ -254,7 +253,7 @@ class Watch:
             )
             found.append(_Series("ivr", where, against, rising(steps), centre, wide, needed))
         low = np.maximum(centre - margin - gap, centre / 10)
-        which = (centre >= least) & (deviation * 3 <= gap)
+        which = (centre >= least) & (usual <= gap)
         if which.any():
             steps = Steps(counts.starts, judged, judged - marked, 1 - (centre + low) / 2, 1 - low)
             found.append(_Series("low_ivr", where, against, chosen(steps, which), 1 - centre[which], wide, needed))
@@ -300,10 +299,9 @@ class Watch:
             found.append(_Series("fpr", where, "budget", steps, centre, _PERSONS_SPREAD, needed))
         return found
 
-    def _volume(self, rows: Sequence[Row], expected: Expected, end: int) -> list[_Series]:
+    def _volume(self, minutes: tuple[Float64s, Float64s], expected: Expected) -> list[_Series]:
         """Return the series of the clicks a minute: by the hour of earlier weeks, or of the bundle's days before."""
-        counts = counted(rows)
-        starts, clicks = every_minute(counts.starts, counts.of("clicks"), end)
+        starts, clicks = minutes
         gaps = self._settings.volume_change / 2
         weeks, days = Usual(), Usual()
         for place, start in enumerate(starts.tolist()):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from slidr.clock import MINUTE
 from slidr.monitor.deviations import Deviation
 from slidr.registry import HistoryEntry
+from slidr.settings import Settings, duration
 
 WHO = "slidr monitor"
 """Who rolled back, in the history."""
@@ -34,6 +35,12 @@ class Rules(NamedTuple):
     hold: int
     quiet: int
     stable_after: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Rules:
+        """Return what the settings say."""
+        monitor = settings.monitor
+        return cls(monitor.hold_minutes, duration(monitor.quiet), duration(settings.registry.stable_after))
 
 
 def blamed(deviations: Sequence[Deviation], champion: HistoryEntry, now: int, rules: Rules) -> Deviation | None:

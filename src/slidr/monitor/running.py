@@ -21,7 +21,7 @@ from slidr.monitor.state import State
 from slidr.monitor.webhook import Webhook
 from slidr.posting import Receiver, webhook_secret
 from slidr.registry import HistoryEntry, Registry
-from slidr.settings import Settings, duration
+from slidr.settings import Settings
 from slidr.slices import ROOT
 
 _log = logging.getLogger("slidr.monitor")
@@ -79,9 +79,7 @@ class Monitor:
         self._intake = Intake(self.state, settings, lake)
         self._watch = Watch(self.state, settings.monitor, settings.calibration.fpr_budget)
         self._alarms = Alarms(self.state, self.webhook.send)
-        self._rules = Rules(
-            settings.monitor.hold_minutes, duration(settings.monitor.quiet), duration(settings.registry.stable_after)
-        )
+        self._rules = Rules.of(settings)
         self._expected: Expected | None = None
         self._tried: tuple[str, int] = ("", 0)
 

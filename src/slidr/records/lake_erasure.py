@@ -63,7 +63,8 @@ def erase_from_lake(lake: Lake, user: str, ring: KeyRing, *, dry_run: bool = Fal
     # Clicks are found by CLICKS, where the raw identifier stands until the end, and by ROWS: what is found by these
     # alone goes before them.
     entities = _entities(lake)
-    found = _rows_keyed(lake, user, ring, logged := _click_ids(lake, user), entities)
+    logged = _click_ids(lake, user)
+    found = _rows_keyed(lake, user, ring, logged, entities)
     clicks = logged | found
     erasing: tuple[tuple[Table, _Erasing], ...] = (
         (SHADOWS, lambda data: _rowless(data, clicks)),
