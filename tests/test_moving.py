@@ -55,6 +55,16 @@ def test_another_process_moves_the_log(journal: Journal, mover: Mover) -> None:
     assert [one.sequence for one in next(journal.entries())] == list(range(1001))
 
 
+def test_a_process_begins_until_it_is_there(journal: Journal, mover: Mover) -> None:
+    """It begins from its start on, and does not any more once it has moved a log, or was ended."""
+    steps = (mover.start, lambda: mover.move(journal.path), mover.close, mover.start, mover.close)
+    begins = [mover.begins]
+    for step in steps:
+        step()
+        begins.append(mover.begins)
+    assert begins == [False, True, False, False, True, False]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no policy that yields to everybody")
 def test_the_process_yields_to_everybody(mover: Mover) -> None:
     """From its first moment on it runs where nobody else wants the core."""

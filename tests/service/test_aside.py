@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,22 @@ def test_the_work_has_the_memory_as_it_was(tmp_path: Path) -> None:
     asyncio.run(run())
     assert written.read_text() == "[1, 2]"
     assert held == [1, 3]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no policy that yields to everybody")
+@pytest.mark.parametrize("yielding", [True, False])
+def test_the_work_yields(tmp_path: Path, *, yielding: bool) -> None:
+    """It gets the core while nobody else wants it, or, where that took too long, a small share of it."""
+    written = tmp_path / "written"
+
+    def work() -> None:
+        written.write_text(f"{os.sched_getscheduler(0) == os.SCHED_IDLE} {os.getpriority(os.PRIO_PROCESS, 0)}")
+
+    async def run() -> None:
+        await Aside(work, yielding=yielding).done()
+
+    asyncio.run(run())
+    assert written.read_text() == f"{yielding} 19"
 
 
 def test_a_fault_is_told() -> None:

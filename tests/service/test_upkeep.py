@@ -49,6 +49,52 @@ def test_a_state_is_written_beside_the_requests(parts: Parts) -> None:
     asyncio.run(run())
 
 
+def test_moments_are_left_while_work_goes_on_beside(parts: Parts) -> None:
+    """As long as a process that yields has work, the core is left to it now and then, and not any longer."""
+
+    async def run() -> None:
+        async with started(parts) as service:
+            upkeep = _upkeep(parts, service)
+            moments = 0
+            with upkeep._work_beside():
+                while moments < 3:
+                    handle = upkeep._leaving
+                    assert handle is not None
+                    moments += handle.when() <= asyncio.get_running_loop().time()
+                    await asyncio.sleep(0)
+            for _ in range(1_000_000):
+                if upkeep._leaving is None:
+                    break
+                await asyncio.sleep(0)
+            assert upkeep._leaving is None
+            upkeep.close()
+
+    asyncio.run(run())
+
+
+def test_a_state_that_took_too_long_is_written_with_a_share_of_the_core(parts: Parts) -> None:
+    """The process that writes the next one does not wait for a core that nobody else wants, and the one after does."""
+
+    async def run() -> None:
+        async with started(parts) as service:
+            await ask(service, 1)
+            upkeep = _upkeep(parts, service)
+            folder = parts.snapshot_path.parent
+            moved = folder.rename(folder.with_name("away"))
+            folder.touch()  # A file where a folder must be.
+            yielding = []
+            await upkeep.write(service.batcher.live, service.batcher.journal)
+            yielding.append(upkeep._yielding)
+            folder.unlink()
+            moved.rename(folder)
+            await upkeep.write(service.batcher.live, service.batcher.journal)
+            yielding.append(upkeep._yielding)
+            assert yielding == [False, True]
+            upkeep.close()
+
+    asyncio.run(run())
+
+
 def test_a_state_that_cannot_be_written_is_told(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
     """The service goes on, and the log says why the next start folds more."""
 

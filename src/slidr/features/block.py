@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +26,7 @@ from slidr.features.evicted import leave_mark, make_marks
 from slidr.features.fold import AHEAD, find, fold_block
 from slidr.features.kernel import kernel
 from slidr.features.layout import HORIZON, SKETCH_WORDS, SKETCHES, STRIDE, Block, sketches_at
-from slidr.features.memory import Records, touch_array
+from slidr.features.memory import Records, touch_array, zeros
 from slidr.features.prefetch import natural, prefetch
 
 MOST_ENTITIES = 10_000_000
@@ -93,21 +95,23 @@ class BlockState:
         entities: records that memory is set aside for at the start; it grows as needed.
         most: records at most. Beyond them the entities whose newest click is oldest are evicted, an eighth at once,
             and the rows of one that comes back within its horizon are flagged for a horizon.
+        huge: whether the system may use huge pages.
     """
 
-    def __init__(self, block: Block, entities: int, most: int = MOST_ENTITIES) -> None:
+    def __init__(self, block: Block, entities: int, most: int = MOST_ENTITIES, *, huge: bool = True) -> None:
         self.block = block
+        self._huge = huge
         self.most = max(most, 1)
         self._stride = int(block.layout[STRIDE])
         self._sketches = int(block.layout[SKETCHES])
         self._horizon = int(block.layout[HORIZON])
         room = min(max(entities, 1), self.most)
         self.used = np.zeros(USED, np.int64)
-        self._records = Records(room * self._stride)
-        self.index = np.zeros(2 * _power_of_two(2 * room), np.int64)
+        self._records = Records(room * self._stride, huge=huge)
+        self.index = zeros(2 * _power_of_two(2 * room), huge=huge)
         pooled = 64 if self._sketches else 0
-        self._tables = Records(pooled * TABLE_WORDS)
-        self._cells = Records(pooled * DENSE_WORDS // 2)
+        self._tables = Records(pooled * TABLE_WORDS, huge=huge)
+        self._cells = Records(pooled * DENSE_WORDS // 2, huge=huge)
         self.free = np.zeros((2, pooled), np.int32)
         self.marks = np.zeros(0, np.uint32)
         self._near = np.zeros(AHEAD, np.int64)
@@ -189,7 +193,7 @@ class BlockState:
     def _grow(self, room: int) -> None:
         self._records.grow(room * self._stride)
         if 3 * room > len(self.index):
-            index = np.zeros(2 * _power_of_two(3 * room // 2), np.int64)
+            index = zeros(2 * _power_of_two(3 * room // 2), huge=self._huge)
             _reindex(self.index, index)
             self.index = index
 
@@ -238,14 +242,14 @@ class BlockState:
         if self._sketches:
             self._grow_pools(_AHEAD_WORDS // 4)
 
-    def touch_ahead(self) -> None:
-        """Have pages at hand for the state of the next entities; may be called while another thread folds."""
+    def touch_ahead(self) -> Iterator[None]:
+        """Have pages at hand for the state of the next entities; between two pieces clicks may be folded."""
         used = self.used
-        self._records.touch(int(used[LIVE]) * self._stride + _AHEAD_WORDS)
-        self._tables.touch(int(used[TABLES]) * TABLE_WORDS + _AHEAD_WORDS)
-        self._cells.touch(int(used[DENSE]) * DENSE_WORDS // 2 + _AHEAD_WORDS)
+        yield from self._records.touch(int(used[LIVE]) * self._stride + _AHEAD_WORDS)
+        yield from self._tables.touch(int(used[TABLES]) * TABLE_WORDS + _AHEAD_WORDS)
+        yield from self._cells.touch(int(used[DENSE]) * DENSE_WORDS // 2 + _AHEAD_WORDS)
         if (index := self.index) is not self._at_hand:
-            touch_array(index)
+            yield from touch_array(index)
             self._at_hand = index
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
@@ -265,11 +269,14 @@ class BlockState:
     def restore(self, arrays: dict[str, NDArray[np.generic]]) -> None:
         """Take over arrays that `arrays` returned."""
         words = arrays["words"]
-        self._records = Records(len(words))
+        self._records = Records(len(words), huge=self._huge)
         self.words[:] = words
-        self._tables, self._cells = Records(len(arrays["tables"])), Records(len(arrays["cells"]) // 2)
+        self._tables = Records(len(arrays["tables"]), huge=self._huge)
+        self._cells = Records(len(arrays["cells"]) // 2, huge=self._huge)
         self.tables[:], self.cells[:] = arrays["tables"], arrays["cells"]
-        for name in ("index", "free", "used", "marks"):
+        self.index = zeros(len(arrays["index"]), huge=self._huge)
+        self.index[:] = arrays["index"]
+        for name in ("free", "used", "marks"):
             setattr(self, name, np.array(arrays[name]))
         self._grow(max(min(int(self.used[ROOM]), self.most), int(self.used[LIVE]), 1))
         if self.used[LIVE] > self.most:

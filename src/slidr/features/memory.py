@@ -1,40 +1,51 @@
 """Memory of records that grows where it stands: the system moves its pages, so that none is copied or made anew.
 
 A state grows to hundreds of megabytes by doubling. The first touch of a page costs more than the fold of a click, and
-a copy touches all of them again. On a virtual machine whose host has to find the page first, that of a huge one was
-measured at 4.5 ms; so pages are touched ahead of their use, on another thread.
+a copy touches all of them again; so pages are touched ahead of their use, a piece at a time. Huge pages make a long
+fold a tenth faster, and those who decide wait for each: on a virtual machine whose host has to find it first, one took
+4.5 ms to touch, as often as not on the core that decides, and 64 KB in small pages take 0.02.
 """
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 _POPULATE_WRITE = 23  # of Linux 5.14 and later: what it refuses, or another system, touches pages when they are used
+PIECE = 1 << 16
+"""Bytes that are touched at once."""
 _madvise = getattr(ctypes.CDLL(None), "madvise", None)
 
 
-def touch(address: int, size: int) -> None:
-    """Have the system find pages for memory that nobody has written to yet; what it holds stays.
-
-    It may be called from any thread, and lets others run meanwhile.
+def zeros(words: int, *, huge: bool = True) -> NDArray[np.int64]:
+    """Return zeros, int64[words], whose pages are found when they are touched.
 
     Args:
-        address: of the first byte.
-        size: how many bytes.
+        words: how many.
+        huge: whether the system may use huge pages for them.
     """
+    return np.frombuffer(_zeros(8 * words, huge=huge), np.int64, words)
+
+
+def touch_array(array: NDArray[Any]) -> Iterator[None]:
+    """Have the system find pages for an array that nobody has written to yet, and stop behind each piece of it."""
+    address, size = array.ctypes.data, array.nbytes
+    for start in range(0, size, PIECE):
+        _touch(address + start, min(PIECE, size - start))
+        yield
+
+
+def _touch(address: int, size: int) -> None:
+    """Have the system find pages for memory; what it holds stays."""
     first = address // mmap.PAGESIZE * mmap.PAGESIZE
-    if _madvise is not None and size > 0:
+    if _madvise is not None:
         _madvise(ctypes.c_void_p(first), ctypes.c_size_t(address + size - first), _POPULATE_WRITE)
-
-
-def touch_array(array: NDArray[np.generic]) -> None:
-    """Have the system find pages for an array, see `touch`."""
-    touch(array.ctypes.data, array.nbytes)
 
 
 class Records:
@@ -48,6 +59,7 @@ class Records:
 
     Args:
         words: how many; an even number.
+        huge: whether the system may use huge pages for them.
 
     Attributes:
         words: the words, uint32[n]; `grow` replaces it and the two views.
@@ -59,19 +71,21 @@ class Records:
     floats: NDArray[np.float32]
     longs: NDArray[np.int64]
 
-    def __init__(self, words: int) -> None:
-        self._map = _zeros(4 * words)
+    def __init__(self, words: int, *, huge: bool = True) -> None:
+        self._huge = huge
+        self._map = _zeros(4 * words, huge=huge)
         self._touched = 0
         self._show(words)
 
-    def touch(self, words: int) -> None:
-        """Have pages at hand for the words up to a place, as far as there are so many; from any thread."""
-        # Numbers alone: an array that another thread held would keep `grow` from moving the pages.
-        address, size, touched = self._address, self._size, self._touched
-        wanted = min(4 * words, size)
-        if wanted > touched:
-            touch(address + touched, wanted - touched)
-            self._touched = wanted
+    def touch(self, words: int) -> Iterator[None]:
+        """Have pages at hand for the words up to a place, as far as there are so many; stops behind each piece.
+
+        Between two pieces the words may `grow`.
+        """
+        while (left := min(4 * words, self._size) - self._touched) > 0:
+            _touch(self._address + self._touched, min(PIECE, left))
+            self._touched += min(PIECE, left)
+            yield
 
     def grow(self, words: int) -> None:
         """Append zeros up to a length."""
@@ -80,7 +94,7 @@ class Records:
             self._map.resize(_bytes(4 * words))
         except (BufferError, SystemError):
             # Somebody holds the array, such as a snapshot on its way to the disk, or the system cannot move pages.
-            held, self._map = self._map, _zeros(4 * words)
+            held, self._map = self._map, _zeros(4 * words, huge=self._huge)
             self._map[: len(held)] = memoryview(held)
         self._show(words)
 
@@ -90,10 +104,10 @@ class Records:
         self._address, self._size = self.words.ctypes.data, 4 * words
 
 
-def _zeros(size: int) -> mmap.mmap:
+def _zeros(size: int, *, huge: bool) -> mmap.mmap:
     memory = mmap.mmap(-1, _bytes(size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(AttributeError, OSError):  # not every system has them
-        memory.madvise(mmap.MADV_HUGEPAGE)
+        memory.madvise(mmap.MADV_HUGEPAGE if huge else mmap.MADV_NOHUGEPAGE)
     return memory
 
 

@@ -6,13 +6,15 @@ request for a tenth of a second.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 from slidr.clock import HOUR
 from slidr.features.arithmetic import Whole
 from slidr.features.kernel import kernel
-from slidr.features.memory import touch_array
+from slidr.features.memory import touch_array, zeros
 from slidr.features.prefetch import natural, prefetch
 
 REPEAT_WINDOW = HOUR
@@ -125,10 +127,12 @@ class RecentClicks:
 
     Args:
         clicks: that there is room for from the beginning.
+        huge: whether the system may use huge pages.
     """
 
-    def __init__(self, clicks: int = 256) -> None:
-        self.table = np.zeros(_FIELDS * max(1024, 1 << (4 * clicks - 1).bit_length()), np.int64)
+    def __init__(self, clicks: int = 256, *, huge: bool = True) -> None:
+        self._huge = huge
+        self.table = zeros(_FIELDS * max(1024, 1 << (4 * clicks - 1).bit_length()), huge=huge)
         # Entries in the table, next sequence, newest time.
         self.used = np.zeros(3, np.int64)
         # The table before the last growth, how far its entries have been moved, and about how many counted.
@@ -203,22 +207,25 @@ class RecentClicks:
             slots *= 2
         self._old, self._moved, self._live = self.table, 0, live
         ready, self._next = self._next, None
-        self.table = (
-            ready if ready is not None and len(ready) == _FIELDS * slots else np.zeros(_FIELDS * slots, np.int64)
-        )
+        if ready is None or len(ready) != _FIELDS * slots:
+            ready = zeros(_FIELDS * slots, huge=self._huge)
+        self.table = ready
         self.used[0] = 0
         if clicks >= _MANY or len(self._old) <= _FIELDS * _SAMPLE:
             self.settle()
 
-    def touch_ahead(self) -> None:
-        """Have pages at hand for the table, and for the next one where it will soon be needed; from any thread."""
+    def touch_ahead(self) -> Iterator[None]:
+        """Have pages at hand for the table, and for the next one where it will soon be needed.
+
+        Between two pieces clicks may be numbered.
+        """
         table = self.table
         if table is not self._at_hand:
-            touch_array(table)
+            yield from touch_array(table)
             self._at_hand = table
         elif self._next is None and 8 * int(self.used[0]) > 3 * (len(table) // _FIELDS):
-            following = np.zeros(2 * len(table), np.int64)
-            touch_array(following)
+            following = zeros(2 * len(table), huge=self._huge)
+            yield from touch_array(following)
             self._next = following
 
     def _move(self, words: int) -> None:

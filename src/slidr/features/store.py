@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
 from pathlib import Path
@@ -73,6 +73,7 @@ class EmbeddedStore:
         most: live entities of one kind at most; beyond them the oldest are dropped.
         threads: threads that fold blocks beside each other; rows are the same for any number.
         slow: where the slow features are looked up; where None, they are not known.
+        huge: whether the system may use huge pages: a long fold is a tenth faster, and who decides waits for each.
 
     Attributes:
         since: by block key, the event time from which the block has folded every click, microseconds; 0 from the
@@ -88,14 +89,16 @@ class EmbeddedStore:
         most: int = MOST_ENTITIES,
         threads: int = 1,
         slow: SlowTables | None = None,
+        huge: bool = True,
     ) -> None:
         self.layout = layout
-        self.blocks = tuple(BlockState(block, entities, most) for block in layout.blocks)
-        self.recent = RecentClicks(entities)
+        self.blocks = tuple(BlockState(block, entities, most, huge=huge) for block in layout.blocks)
+        self.recent = RecentClicks(entities, huge=huge)
         self.since = dict.fromkeys((block.key for block in layout.blocks), 0)
         self.beside: EmbeddedStore | None = None
         self.slow = slow
         self._sizes = (entities, most)
+        self._huge = huge
         self._pool = ThreadPoolExecutor(threads, "slidr-fold") if threads > 1 else None
 
     @property
@@ -170,7 +173,8 @@ class EmbeddedStore:
     def forget(self, keys: Collection[str], since: int) -> None:
         """Empty the blocks of these keys, which have missed clicks up to a time: they are cold from there on."""
         self.blocks = tuple(
-            BlockState(state.block, *self._sizes) if state.block.key in keys else state for state in self.blocks
+            BlockState(state.block, *self._sizes, huge=self._huge) if state.block.key in keys else state
+            for state in self.blocks
         )
         self.since |= dict.fromkeys(keys, since)
 
@@ -179,16 +183,19 @@ class EmbeddedStore:
         for block in self.blocks:
             block.grow_ahead()
 
-    def touch_ahead(self) -> None:
-        """Have the system find pages before they are needed, which takes it time; while another thread folds."""
-        self.recent.touch_ahead()
+    def touch_ahead(self) -> Iterator[None]:
+        """Have the system find pages before they are needed, which takes it time; stops behind each piece.
+
+        Between two pieces clicks may be folded.
+        """
+        yield from self.recent.touch_ahead()
         for block in self.blocks:
-            block.touch_ahead()
+            yield from block.touch_ahead()
 
     def empty(self) -> EmbeddedStore:
         """Return a store of the same layout and sizes that has folded nothing, and knows no slow features."""
         entities, most = self._sizes
-        return EmbeddedStore(self.layout, entities, most=most)
+        return EmbeddedStore(self.layout, entities, most=most, huge=self._huge)
 
     def accompany(self, beside: EmbeddedStore | None) -> None:
         """Let the store of the next secret key fold what this one folds; where it has missed clicks it starts cold."""

@@ -20,7 +20,8 @@ from slidr.errors import JournalError
 from slidr.journal.file import move_log
 
 PATIENCE = 10.0
-"""Seconds that a process may take which yields to everybody; one that takes its share of the core goes on then."""
+"""Seconds that a process may take which yields to everybody, first to be there and then for each move; one that takes
+its share of the core goes on then."""
 _NICE, _NICEST = 10, 19  # of that one; and of one that yields where the system has no better word for it
 
 
@@ -34,6 +35,17 @@ class Mover:
     def __init__(self, patience: float = PATIENCE) -> None:
         self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
+        self._there = False
+
+    @property
+    def begins(self) -> bool:
+        """Whether the process was started and is not there yet; may be asked by another thread than moves logs."""
+        process = self._process
+        if process is None or process.stdout is None or self._there:
+            return False
+        with suppress(OSError, ValueError):  # it was ended meanwhile
+            return not select.select([process.stdout], [], [], 0)[0]
+        return False
 
     def start(self) -> None:
         """Start the process, so that the first move need not wait for it.
@@ -42,7 +54,7 @@ class Mover:
             JournalError: that cannot be done.
         """
         try:
-            self._process = self._process or _started(yielding=True)
+            self._begin(yielding=True)
         except OSError as fault:
             raise JournalError(f"the process that moves the journal's log cannot be started ({fault})") from fault
 
@@ -57,7 +69,7 @@ class Mover:
             told = self._ask(path, self._patience)
             if told is None:
                 self.close()
-                self._process = _started(yielding=False)
+                self._begin(yielding=False)
                 told = self._ask(path, None)
                 self.close()
         except OSError as fault:
@@ -76,6 +88,11 @@ class Mover:
             process.kill()
             process.communicate()
 
+    def _begin(self, *, yielding: bool) -> None:
+        if self._process is None:
+            self._there = False
+            self._process = _started(yielding=yielding)
+
     def _ask(self, path: Path, patience: float | None) -> bytes | None:
         """Return what the process says of a journal: a line, or nothing where it has ended; None if it takes too long.
 
@@ -83,9 +100,18 @@ class Mover:
             OSError: it has ended before.
         """
         process = self._process
-        if process is None or process.stdin is None or process.stdout is None:
+        if process is None or process.stdin is None:
             raise OSError("it is not there")
+        if not self._there and self._answer(patience) is None:
+            return None
+        self._there = True
         process.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")
+        return self._answer(patience)
+
+    def _answer(self, patience: float | None) -> bytes | None:
+        process = self._process
+        if process is None or process.stdout is None:
+            raise OSError("it is not there")
         ready, _, _ = select.select([process.stdout], [], [], patience)
         return process.stdout.readline() if ready else None
 
@@ -103,17 +129,21 @@ def _started(*, yielding: bool) -> subprocess.Popen[bytes]:
 
 
 def main() -> None:
-    """Move the log of each journal whose path is a line of what comes in, until nothing can come any more."""
+    """Say that it is there, and move the log of each journal whose path is a line of what comes in, until none can."""
     # Whoever ends the service ends this by closing the pipe; a signal to the group is not meant for it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _tell({})
     for line in sys.stdin.buffer:
         try:
-            told: dict[str, int | str] = {"bytes": move_log(Path(json.loads(line)))}
+            _tell({"bytes": move_log(Path(json.loads(line)))})
         except JournalError as fault:
-            told = {"fault": str(fault)}
-        sys.stdout.buffer.write(json.dumps(told).encode() + b"\n")
-        sys.stdout.buffer.flush()
+            _tell({"fault": str(fault)})
+
+
+def _tell(told: dict[str, int | str]) -> None:
+    sys.stdout.buffer.write(json.dumps(told).encode() + b"\n")
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

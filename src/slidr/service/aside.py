@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 import traceback
 import warnings
 from collections.abc import Callable
@@ -27,6 +28,7 @@ class Aside:
 
     Args:
         work: runs in the other process; nobody there holds a lock, an open file or an event loop.
+        yielding: whether it gets the core while nobody else wants it, and not a small share of it.
 
     Attributes:
         process: the id of the process.
@@ -35,7 +37,7 @@ class Aside:
         OSError: the system has no room for another process.
     """
 
-    def __init__(self, work: Callable[[], object]) -> None:
+    def __init__(self, work: Callable[[], object], *, yielding: bool = True) -> None:
         self._told, telling = os.pipe()
         try:
             with warnings.catch_warnings():
@@ -49,7 +51,7 @@ class Aside:
             if getattr(self, "process", None) != 0:
                 os.close(telling)
         if self.process == 0:
-            _work(work, telling)
+            _work(work, telling, yielding=yielding)
 
     async def done(self) -> None:
         """Wait until the work is done.
@@ -84,7 +86,7 @@ class Aside:
                 os.waitpid(self.process, 0)
 
 
-def _work(work: Callable[[], object], telling: int) -> None:
+def _work(work: Callable[[], object], telling: int, *, yielding: bool) -> None:
     """Do the work, tell the fault where there is one, and end without whatever the process would do at its end."""
     status = 1
     try:
@@ -96,6 +98,9 @@ def _work(work: Callable[[], object], telling: int) -> None:
         os.dup2(telling, 3)
         os.closerange(4, _FILES)
         os.nice(_NICE)
+        if yielding and sys.platform == "linux":
+            with suppress(OSError):  # a sandbox may forbid it
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         work()
         status = 0
     except BaseException:  # noqa: BLE001 nothing may return into what the other process goes on with

@@ -263,7 +263,8 @@ def close_in(parts: Parts, store: EmbeddedStore, batcher: Batcher) -> None:
 def _embedded(parts: Parts, layout: Layout, pseudonymiser: Pseudonymiser) -> EmbeddedStore:
     settings = parts.settings
     slow = _slow(parts, layout, pseudonymiser)
-    return EmbeddedStore(layout, settings.service.entities, most=settings.features.most_entities, slow=slow)
+    most = settings.features.most_entities
+    return EmbeddedStore(layout, settings.service.entities, most=most, slow=slow, huge=False)
 
 
 def _shared(parts: Parts, layout: Layout, pseudonymiser: Pseudonymiser, joining: Collection[str] = ()) -> SharedStore:

@@ -8,8 +8,10 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,10 @@ _BUSY = 30  # times as many of them under load, where a snapshot costs a tenth o
 _REMOVED, _SOME = 200, 50  # shipped entries that leave the journal at once, when idle and under load: 1 ms or less
 _TICKS = 40  # between two looks at what is shipped, where nothing was to be removed
 _GARBAGE = 100_000  # objects made and not freed since the last look, which are looked at even under load
+_BREATH = 0.001  # seconds between two pieces of memory that are touched: the loop's timers are as coarse
+_MOMENT, _BETWEEN = 0.0003, 0.01  # seconds that are left to processes that yield, and between two such moments
 _NICE = 10  # of the thread that writes: it has time, and the thread that decides, perhaps on the same core, has not
+_LAST = object()
 _log = logging.getLogger("slidr.service")
 
 
@@ -57,9 +62,11 @@ class Upkeep:
         self._spawn = spawn
         self._writer = ThreadPoolExecutor(1, "slidr-write", initializer=_step_back)
         self._mover = Mover()
-        self._toucher = ThreadPoolExecutor(1, "slidr-touch")
-        self._touching: Future[None] | None = None
+        self._touching = False
         self._writing = False
+        self._beside = 0
+        self._leaving: asyncio.TimerHandle | None = None
+        self._yielding = True
         self._copying = asyncio.Lock()
         self._seen_batches = -1
         self._snapshotted = 0
@@ -75,7 +82,8 @@ class Upkeep:
             _log.warning("the journal's log cannot be moved beside the requests, and is moved between them: %s", fault)
         if isinstance(live.store, EmbeddedStore):
             live.store.grow_ahead()
-            live.store.touch_ahead()
+            for _ in live.store.touch_ahead():
+                pass
             if folded >= _LONG_TAIL:
                 self.snapshot(live, journal)
             self._snapshotted = live.store.sequence
@@ -83,11 +91,13 @@ class Upkeep:
     def tick(self, batcher: Batcher) -> None:
         """Do what is due; called several times a second, between two requests."""
         live, journal, store = batcher.live, batcher.journal, batcher.live.store
+        if self._leaving is None:
+            self._leave_moment()
         own = store if isinstance(store, EmbeddedStore) else None
         if own is not None:
             own.grow_ahead()
-            if self._touching is None or self._touching.done():
-                self._touching = self._toucher.submit(own.touch_ahead)
+            if not self._touching:
+                self._touch(own.touch_ahead())
         idle, self._seen_batches = batcher.batches == self._seen_batches, batcher.batches
         if not gc.isenabled() and (idle or gc.get_count()[0] > _GARBAGE):
             gc.collect(1)
@@ -117,10 +127,13 @@ class Upkeep:
                 return
             held = self._snapshotted = store.sequence
             try:
-                aside = Aside(lambda: self._files.prepare(store, pseudonymiser))
-                await aside.done()
+                aside = Aside(lambda: self._files.prepare(store, pseudonymiser), yielding=self._yielding)
+                self._yielding = False
+                with self._work_beside():
+                    await aside.done()
+                self._yielding = True
                 # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
-                await self._run(lambda: journal.checkpoint(self._mover.move))
+                await self._move(lambda: journal.checkpoint(self._mover.move))
                 self._files.adopt(aside.process)
                 self._files.keep(self._clock.now())
                 self._held = held
@@ -142,7 +155,6 @@ class Upkeep:
         """End the threads once they have done what was asked for, and the process that moves the log."""
         self._writer.shutdown()
         self._mover.close()
-        self._toucher.shutdown()
 
     def _shorten(self, journal: Journal, most: int) -> None:
         """Let some entries leave the journal that are in the lake and in the last snapshot of this process.
@@ -168,15 +180,47 @@ class Upkeep:
         that came during the last move are moved between two batches.
         """
         for _ in range(_MOVES):
-            await self._run(lambda: _checkpoint(journal, self._mover.move))
+            await self._move(lambda: _checkpoint(journal, self._mover.move))
             if journal.log_bytes < _LONG_LOG or journal.waiting <= _RESIDUE:
                 break
         if journal.log_bytes >= _LONG_LOG and (journal.waiting <= _RESIDUE or journal.log_bytes > _LONGEST_LOG):
             _checkpoint(journal)
         self._writing = False
 
+    async def _move(self, work: Callable[[], object]) -> None:
+        with self._work_beside():
+            await self._run(work)
+
     async def _run(self, work: Callable[[], object]) -> None:
         await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    def _touch(self, pieces: Iterator[None]) -> None:
+        """Touch a piece of memory, and the next one once those have been decided who wait."""
+        self._touching = next(pieces, _LAST) is None
+        if self._touching:
+            asyncio.get_running_loop().call_later(_BREATH, self._touch, pieces)
+
+    @contextmanager
+    def _work_beside(self) -> Iterator[None]:
+        """Leave moments to a process that yields to everybody, while it has work."""
+        self._beside += 1
+        if self._leaving is None:
+            self._leave_moment()
+        try:
+            yield
+        finally:
+            self._beside -= 1
+
+    def _leave_moment(self) -> None:
+        """Do nothing for a moment, and again a while later as long as a process that yields has work or begins.
+
+        To a process that gets nothing of a core that is never idle, the system gives four milliseconds of it at once.
+        """
+        if self._beside or self._mover.begins:
+            time.sleep(_MOMENT)
+            self._leaving = asyncio.get_running_loop().call_later(_BETWEEN, self._leave_moment)
+        else:
+            self._leaving = None
 
 
 def _checkpoint(journal: Journal, move: Callable[[Path], int] | None = None) -> None:
