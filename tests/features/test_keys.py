@@ -56,15 +56,31 @@ def test_texts_hash_as_their_bytes(values: list[str | None]) -> None:
     assert [key == 0 for key in found] == [value is None for value in values]
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**64 - 1)), min_size=1, max_size=20))
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**64 - 1)), max_size=20))
 def test_joined_keys_hash_their_parts(pairs: list[tuple[int, int]]) -> None:
     """A compound key is the hash of its parts in their order, and null where any of them is."""
-    pseudonymiser = Pseudonymiser(SECRET)
-    keys = np.array(pairs, np.uint64).T.copy()
-    found = pseudonymiser.join(keys, (1, 0)).tolist()
-    for (first, second), joined in zip(pairs, found, strict=True):
+    keys = np.zeros((4, len(pairs)), np.uint64)
+    keys[:2] = np.array(pairs, np.uint64).reshape(-1, 2).T
+    Pseudonymiser(SECRET).join(keys, np.array([[1, 0], [1, -1]]))
+    for (first, second), joined, alone in zip(pairs, *keys[2:].tolist(), strict=True):
         expected = siphash24.siphash24(struct.pack("<QQ", second, first), key=SECRET).intdigest() % 2**64
         assert joined == (0 if 0 in {first, second} else expected)
+        expected = siphash24.siphash24(struct.pack("<Q", second), key=SECRET).intdigest() % 2**64
+        assert alone == (0 if second == 0 else expected)
+
+
+@given(st.lists(st.tuples(st.none() | st.binary(max_size=99), st.none() | st.just(b"") | st.binary()), max_size=20))
+def test_columns_hash_as_their_values_alone(pairs: list[tuple[bytes | None, bytes | None]]) -> None:
+    """Columns that are hashed and joined at once give the hashes of each value alone, and their joined keys."""
+    pseudonymiser = Pseudonymiser(SECRET)
+    values = [first for first, _ in pairs] + [second for _, second in pairs]
+    found = pseudonymiser.columns(values, 2, np.array([[0, 1]]))
+    assert found.shape == (3, len(pairs))
+    expected = np.zeros((3, len(pairs)), np.uint64)
+    for row in (0, 1):
+        expected[row] = [int(pseudonymiser.blobs([pair[row]])[0]) for pair in pairs]
+    pseudonymiser.join(expected, np.array([[0, 1]]))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_another_secret_gives_other_keys() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slidr.features.batch_fold import AHEAD, PLACES, find, fold_blocks, locate
 from slidr.features.clicks import ClickBatch
 from slidr.features.distinct import (
     DENSE,
@@ -23,7 +24,6 @@ from slidr.features.distinct import (
     free_distinct,
 )
 from slidr.features.evicted import leave_mark, make_marks
-from slidr.features.fold import AHEAD, find, fold_block
 from slidr.features.kernel import kernel
 from slidr.features.layout import HORIZON, SKETCH_WORDS, SKETCHES, STRIDE, Block, sketches_at
 from slidr.features.memory import Records, touch_array, zeros
@@ -96,6 +96,9 @@ class BlockState:
         most: records at most. Beyond them the entities whose newest click is oldest are evicted, an eighth at once,
             and the rows of one that comes back within its horizon are flagged for a horizon.
         huge: whether the system may use huge pages.
+
+    Attributes:
+        places: where the arrays are, for the fold; int64[1, PLACES], see `placed`.
     """
 
     def __init__(self, block: Block, entities: int, most: int = MOST_ENTITIES, *, huge: bool = True) -> None:
@@ -116,6 +119,8 @@ class BlockState:
         self.marks = np.zeros(0, np.uint32)
         self._near = np.zeros(AHEAD, np.int64)
         self._at_hand: NDArray[np.int64] | None = None
+        self.places = np.zeros((1, PLACES), np.int64)
+        self._locate()
 
     @property
     def tables(self) -> NDArray[np.uint32]:
@@ -157,20 +162,12 @@ class BlockState:
         """
         if soundness is None:
             soundness = np.zeros(len(clicks), np.uint8)
-        batch, done = (clicks.times, clicks.keys, rows, soundness), 0
-        while True:
-            # No name may hold the records when they grow.
-            done = fold_block(
-                (self.words, self.tables, self.cells, self.free, self.used),
-                (self._records.floats, self._records.longs, self.index, self.marks, self._near),
-                self.block.layout,
-                batch,
-                done,
-            )
-            if done == len(clicks):
-                break
-            if not self._grow_pools():
-                self._make_room(int(clicks.times[done]))
+        fold_into((self,), self.places, clicks, rows, soundness[np.newaxis])
+
+    def make_room(self, time: int) -> None:
+        """Make room for a click of this time, where the fold ended before it."""
+        if not self._grow_pools():
+            self._make_room(time)
 
     def _make_room(self, time: int) -> None:
         """Make room for a click of this time: drop what reads as new anyway, or grow, or evict the oldest."""
@@ -192,10 +189,13 @@ class BlockState:
 
     def _grow(self, room: int) -> None:
         self._records.grow(room * self._stride)
+        # At once: what follows may find no memory, and the records are not where they were.
+        self._locate()
         if 3 * room > len(self.index):
             index = zeros(2 * _power_of_two(3 * room // 2), huge=self._huge)
             _reindex(self.index, index)
             self.index = index
+            self._locate()
 
     def evict(self, since: int) -> None:
         """Drop the entities whose newest click is before `since`, in microseconds; none is counted or flagged."""
@@ -204,6 +204,7 @@ class BlockState:
     def _evict_oldest(self, newest: NDArray[np.int64], count: int) -> None:
         if not len(self.marks):
             self.marks = make_marks(self.most)
+            self._locate()
         limit = np.partition(newest, count - 1)[count - 1]
         gone = newest < limit
         # Of those as old as the limit, the first ones.
@@ -229,12 +230,14 @@ class BlockState:
         for pool, wanted in ((self._tables, tables), (self._cells, cells)):
             if wanted + spare > len(pool.words):
                 pool.grow(2 * max(len(pool.words), wanted + spare))
+                self._locate()
                 grown = True
         if grown:
             slots = max(len(self.tables) // TABLE_WORDS, len(self.cells) // DENSE_WORDS, self.free.shape[1])
             free = np.zeros((2, slots), np.int32)
             free[:, : self.free.shape[1]] = self.free
             self.free = free
+            self._locate()
         return grown
 
     def grow_ahead(self) -> None:
@@ -278,11 +281,51 @@ class BlockState:
         self.index[:] = arrays["index"]
         for name in ("free", "used", "marks"):
             setattr(self, name, np.array(arrays[name]))
+        self._locate()
         self._grow(max(min(int(self.used[ROOM]), self.most), int(self.used[LIVE]), 1))
         if self.used[LIVE] > self.most:
             self._evict_oldest(self._newest(), int(self.used[LIVE]) - self.most)
         if self._sketches:
             self._grow_pools()
+
+    def _locate(self) -> None:
+        """Tell the fold where the arrays are, whenever one was replaced."""
+        state = (self.words, self.tables, self.cells, self.free, self.used)
+        self.places[0] = locate(state, self.index, self.marks, self._near, self.block.layout)
+
+
+def placed(blocks: Sequence[BlockState]) -> NDArray[np.int64]:
+    """Return where the arrays of blocks are, int64[blocks, PLACES]; from now on they keep it up to date."""
+    places = np.concatenate([block.places for block in blocks] or [np.zeros((0, PLACES), np.int64)])
+    for number, block in enumerate(blocks):
+        block.places = places[number : number + 1]
+    return places
+
+
+def fold_into(
+    blocks: Sequence[BlockState],
+    places: NDArray[np.int64],
+    clicks: ClickBatch,
+    rows: NDArray[np.float32],
+    soundness: NDArray[np.uint8],
+    first: int = 0,
+) -> None:
+    """Fold a batch into blocks, and write their columns of its rows.
+
+    Args:
+        blocks: one after the other.
+        places: of the blocks, see `placed`.
+        clicks: the clicks.
+        rows: float32[n, features], written in place.
+        soundness: uint8[blocks, first + n or more]; raised where an entity had been evicted.
+        first: column of the soundness that is the first click's.
+    """
+    batch, block, click = (clicks.times, clicks.keys, rows), 0, 0
+    while True:
+        block, click = fold_blocks(places, batch, soundness, first, block, click)
+        if block == len(blocks):
+            return
+        blocks[block].make_room(int(clicks.times[click]))
 
 
 def _power_of_two(least: int) -> int:

@@ -96,7 +96,7 @@ class ClickBatch:
 
 def encode_clicks(clicks: Sequence[Click], layout: Layout, pseudonymiser: Pseudonymiser) -> ClickBatch:
     """Encode clicks of a request; raw identifiers end here."""
-    single, _ = _columns(layout.keys)
+    single, joins = _columns(layout.keys, 1)
     try:
         # Without arguments, encode is twice as fast.
         values = _texts(clicks, single, str.encode)
@@ -106,11 +106,9 @@ def encode_clicks(clicks: Sequence[Click], layout: Layout, pseudonymiser: Pseudo
     logged_in = np.array([-1 if click.logged_in is None else click.logged_in for click in clicks], np.int8)
 
     def hashed(secret: Pseudonymiser, beside: ClickBatch | None) -> ClickBatch:
-        hashes = secret.blobs(values).reshape(1 + len(single), len(clicks))
-        keys = np.empty((len(layout.keys), len(clicks)), np.uint64)
-        keys[: len(single)] = hashes[1:]
-        join_keys(keys, layout, secret)
-        return ClickBatch(hashes[0], times, logged_in, keys, beside)
+        # Above the rows of the key matrix stand the click_ids.
+        hashes = secret.columns(values, 1 + len(single), joins)
+        return ClickBatch(hashes[0], times, logged_in, hashes[1:], beside)
 
     return hashed(pseudonymiser, None if pseudonymiser.beside is None else hashed(pseudonymiser.beside, None))
 
@@ -127,14 +125,19 @@ def _texts(clicks: Sequence[Click], single: tuple[str, ...], encode: Callable[[s
 
 
 @lru_cache(maxsize=64)
-def _columns(keys: tuple[Entity, ...]) -> tuple[tuple[str, ...], tuple[tuple[int, tuple[int, ...]], ...]]:
-    """Return the columns that are hashed by themselves, and each compound row with the rows that it is joined from."""
+def _columns(keys: tuple[Entity, ...], above: int) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Return the columns that are hashed by themselves, and the rows that each compound key is joined of.
+
+    `above` are the rows above those of the key matrix.
+    """
     single = tuple(entity[0] for entity in keys if len(entity) == 1)
-    joined = tuple((row, tuple(keys.index((part,)) for part in keys[row])) for row in range(len(single), len(keys)))
-    return single, joined
+    compound = keys[len(single) :]
+    joins = np.full((len(compound), max(map(len, compound), default=1)), -1)
+    for number, entity in enumerate(compound):
+        joins[number, : len(entity)] = [above + keys.index((part,)) for part in entity]
+    return single, joins
 
 
 def join_keys(keys: NDArray[np.uint64], layout: Layout, pseudonymiser: Pseudonymiser) -> None:
     """Fill a key matrix below the rows of single columns with the keys joined for compound entities."""
-    for row, parts in _columns(layout.keys)[1]:
-        keys[row] = pseudonymiser.join(keys, parts)
+    pseudonymiser.join(keys, _columns(layout.keys, 0)[1])

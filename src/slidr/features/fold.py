@@ -15,15 +15,8 @@ from numpy.typing import NDArray
 
 from slidr.features.arithmetic import LN2, Whole, decay, hour_on_circle, weekday_on_circle
 from slidr.features.distinct import (
-    DENSE,
-    DENSE_WORDS,
-    FREE_DENSE,
-    FREE_TABLES,
     LATE,
-    LIVE,
     SLOT,
-    TABLE_WORDS,
-    TABLES,
     TIER,
     State,
     add_distinct,
@@ -33,7 +26,6 @@ from slidr.features.distinct import (
     keep_floors,
     short_key,
 )
-from slidr.features.evicted import take_mark
 from slidr.features.kernel import kernel
 from slidr.features.layout import (
     BODY,
@@ -44,7 +36,6 @@ from slidr.features.layout import (
     HEADER,
     HOPS,
     HORIZON,
-    KEY_ROW,
     RING_WORDS,
     SKETCH_WORDS,
     SKETCHES,
@@ -52,43 +43,18 @@ from slidr.features.layout import (
     WINDOWS,
     sketches_at,
 )
-from slidr.features.prefetch import natural, prefetch, turn_ring
+from slidr.features.prefetch import natural, turn_ring
 
 _SECONDS = 1e6
 _LN2_HOURS = LN2 * 3.6e9
 _GAP_MEMORY = 16
 """The running mean of the gaps weighs the newest at least one in this many."""
-AHEAD = 8
-"""Clicks between asking for a cache line and using it."""
 Views: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64]]
 # For each place of a ring's present hop, how many hops ago each of the ring's hops began; two lanes stay empty.
 _AGES = np.pad((np.arange(HOPS)[:, None] - np.arange(HOPS)) % HOPS, ((0, 0), (0, 2))).astype(np.float64).ravel()
 # What a click adds to a ring: one in the hop of its place, nothing anywhere where it is too late.
 _ONES = (np.eye(HOPS + 1, 8, dtype=np.uint32) * (np.arange(HOPS + 1) < HOPS)[:, None]).astype(np.uint32).ravel()
 _STATE_EVICTED = 2  # the value of Soundness.STATE_EVICTED, which stands a module higher
-
-
-@kernel(inline=True)
-def find(index: NDArray[np.int64], key: np.uint64, used: NDArray[np.int64], room: Whole = 1 << 62) -> Whole:
-    """Return the record of a key, which is given the next free one of `room` where it has none; -1 where none is free.
-
-    The index holds pairs (key, record) by linear probing; its length is a power of two, and key 0 marks a free pair.
-    """
-    wanted = np.int64(key)
-    mask = len(index) // 2 - 1
-    slot = wanted & mask
-    while True:
-        held = index[2 * slot]
-        if held == wanted:
-            return index[2 * slot + 1]
-        if held == 0:
-            if used[LIVE] >= room:
-                return -1
-            index[2 * slot] = wanted
-            index[2 * slot + 1] = used[LIVE]
-            used[LIVE] += 1
-            return used[LIVE] - 1
-        slot = (slot + 1) & mask
 
 
 @kernel(inline=True)
@@ -298,65 +264,6 @@ def join_click(
     if layout[BURSTS]:
         _bursts(words, base, layout, row)
     longs[base // 2] = now
-
-
-@kernel(nogil=True)
-def fold_block(
-    state: State,
-    views: tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32], NDArray[np.int64]],
-    layout: NDArray[np.int64],
-    batch: tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float32], NDArray[np.uint8]],
-    start: Whole,
-) -> Whole:
-    """Fold the clicks from `start` on into one block and write the block's columns of their rows.
-
-    Returns the first click not folded: less than their number where no record was free for it, or a pool of distinct
-    counts ran out; the fold goes on from there once there is room.
-
-    Args:
-        state: (records, tables, dense cells, free lists, used).
-        views: (records as float32, records as int64, index of pairs key and record, marks of evicted keys, room for
-            AHEAD numbers).
-        layout: the block's layout array.
-        batch: (times in microseconds UTC, key matrix (columns, clicks), rows (clicks, features), soundness).
-        start: the first click to fold.
-    """
-    words, tables, cells, _free, used = state
-    index, marks, records = views[2], views[3], views[4]
-    times, keys = batch[0], batch[1]
-    stride, mine = layout[STRIDE], keys[layout[KEY_ROW]]
-    clicks, mask, room = len(times), len(index) // 2 - 1, len(words) // stride
-    most_tables = len(tables) // TABLE_WORDS - layout[SKETCHES]
-    most_dense = len(cells) // DENSE_WORDS - layout[SKETCHES]
-    step = start
-    while step < clicks + 2 * AHEAD:
-        if step < clicks:
-            prefetch(index, 2 * (np.int64(mine[step]) & mask))
-        click = step - 2 * AHEAD
-        if click >= start:
-            if used[TABLES] - used[FREE_TABLES] > most_tables or used[DENSE] - used[FREE_DENSE] > most_dense:
-                return click
-            record = records[click & (AHEAD - 1)]
-            if record < 0:
-                null_row(layout, batch[2][click])
-            else:
-                join_click(state, (views[0], views[1]), layout, batch, natural(record * stride), click)
-        near = step - AHEAD
-        if start <= near < clicks:
-            record = np.int64(-1)
-            if mine[near] != 0:
-                live = used[LIVE]
-                record = find(index, mine[near], used, room)
-                if record < 0:
-                    # Full: what was found before is folded first, so that batches of any size evict alike.
-                    clicks = near
-                elif record == live and len(marks) and take_mark(marks, mine[near], times[near], layout[HORIZON]):
-                    words[record * stride + DOUBTFUL] = np.uint32((times[near] + layout[HORIZON]) // 1_000_000 + 1)
-                for line in range(0, stride, 16):
-                    prefetch(words, record * stride + line)
-            records[near & (AHEAD - 1)] = record
-        step += 1
-    return clicks
 
 
 @kernel(nogil=True)

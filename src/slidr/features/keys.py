@@ -15,151 +15,25 @@ import os
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from slidr.clock import HOUR, SECOND
 from slidr.errors import SettingsError
-from slidr.features.arithmetic import Whole
-from slidr.features.kernel import kernel
-from slidr.features.prefetch import eight_bytes, natural
+from slidr.features.siphash import PLACES, hash_columns, hash_spans, join_keys
 
 KEY_BYTES = 16
 _EXAMPLE = "2026-03-01T00:00:00+00:00"
 _MARGIN = HOUR
 """Keys overlap longer than the horizon by this: clicks come late, and some are dated ahead of the clock."""
-_ROTATIONS = (13, 16, 17, 21, 32)
-_LONG = 48
-"""Bytes of a text, such as a browser's, from which on it is sooner compared with one seen before than hashed."""
-_PLACES_BITS = 12
 _MANY = 1024
 """Texts of which it is worth remembering the long ones."""
-
-
-@numba.njit(inline="always")
-def _rotate(word: np.uint64, by: int) -> np.uint64:
-    return (word << np.uint64(by)) | (word >> np.uint64(64 - by))
-
-
-@numba.njit(inline="always")
-def _round(
-    v0: np.uint64, v1: np.uint64, v2: np.uint64, v3: np.uint64
-) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
-    v0 += v1
-    v1 = _rotate(v1, 13) ^ v0
-    v0 = _rotate(v0, 32)
-    v2 += v3
-    v3 = _rotate(v3, 16) ^ v2
-    v0 += v3
-    v3 = _rotate(v3, 21) ^ v0
-    v2 += v1
-    v1 = _rotate(v1, 17) ^ v2
-    v2 = _rotate(v2, 32)
-    return v0, v1, v2, v3
-
-
-@kernel(inline=True)
-def _siphash(data: NDArray[np.uint8], start: int, stop: int, secret: NDArray[np.uint64]) -> np.uint64:
-    v0 = secret[0] ^ np.uint64(0x736F6D6570736575)
-    v1 = secret[1] ^ np.uint64(0x646F72616E646F6D)
-    v2 = secret[0] ^ np.uint64(0x6C7967656E657261)
-    v3 = secret[1] ^ np.uint64(0x7465646279746573)
-    size = stop - start
-    whole = start + (size & ~7)
-    for at in range(start, whole, 8):
-        word = eight_bytes(data, at)
-        v3 ^= word
-        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
-        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
-        v0 ^= word
-    word = np.uint64(size & 0xFF) << np.uint64(56)
-    odd = stop - whole
-    if odd > 0 and size >= 8:
-        word |= eight_bytes(data, stop - 8) >> np.uint64(64 - 8 * odd)
-    else:
-        for byte in range(odd):
-            word |= np.uint64(data[natural(whole + byte)]) << np.uint64(8 * byte)
-    v3 ^= word
-    v0, v1, v2, v3 = _round(v0, v1, v2, v3)
-    v0, v1, v2, v3 = _round(v0, v1, v2, v3)
-    v0 ^= word
-    v2 ^= np.uint64(0xFF)
-    for _ in range(4):
-        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
-    return np.uint64(v0 ^ v1 ^ v2 ^ v3)
-
-
-@kernel(inline=True)
-def _place_of(data: NDArray[np.uint8], start: int, stop: int) -> Whole:
-    """Return a place for a text of eight bytes or more, the same for equal ones; it need not be hard to guess."""
-    word = np.uint64(stop - start)
-    for at in range(start, stop - 7, 8):
-        word = _rotate(word, 13) ^ eight_bytes(data, at)
-    word = _rotate(word, 13) ^ eight_bytes(data, stop - 8)
-    return np.int64((word * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - _PLACES_BITS))
-
-
-@kernel(inline=True)
-def _equal(data: NDArray[np.uint8], one: tuple[Whole, Whole], other: tuple[Whole, Whole]) -> bool:
-    """Return whether two texts, the first of eight bytes or more, are the same."""
-    size = one[1] - one[0]
-    if other[1] - other[0] != size:
-        return False
-    for at in range(0, size - 7, 8):
-        if eight_bytes(data, one[0] + at) != eight_bytes(data, other[0] + at):
-            return False
-    return bool(eight_bytes(data, one[1] - 8) == eight_bytes(data, other[1] - 8))
-
-
-@kernel()
-def _hash_spans(
-    data: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
-    valid: NDArray[np.bool_],
-    secret: NDArray[np.uint64],
-    seen: NDArray[np.int64],
-    out: NDArray[np.uint64],
-) -> None:
-    """Hash texts. A long one that equals the last long one at its place in `seen`, by row plus one, has its hash."""
-    for row in range(len(valid)):
-        out[row] = np.uint64(0)
-        if valid[row]:
-            start, stop = offsets[row], offsets[row + 1]
-            if stop - start >= _LONG and len(seen):
-                place = _place_of(data, start, stop)
-                last = seen[place] - 1
-                seen[place] = row + 1
-                if last >= 0 and _equal(data, (start, stop), (offsets[last], offsets[last + 1])):
-                    out[row] = out[last]
-                    continue
-            key = _siphash(data, start, stop, secret)
-            out[row] = key if key != np.uint64(0) else np.uint64(1)
-
-
-@kernel()
-def _join(
-    keys: NDArray[np.uint64],
-    rows: NDArray[np.int64],
-    secret: NDArray[np.uint64],
-    words: NDArray[np.uint64],
-    data: NDArray[np.uint8],
-    out: NDArray[np.uint64],
-) -> None:
-    """Hash the keys of `rows`, joined in `words`, whose bytes `data` shows."""
-    for click in range(keys.shape[1]):
-        null = False
-        for part in range(len(rows)):
-            key = keys[rows[part], click]
-            null |= key == np.uint64(0)
-            words[part] = key
-        joined = _siphash(data, 0, len(data), secret)
-        out[click] = np.uint64(0) if null else max(joined, np.uint64(1))
+_MOST_PARTS = 64  # of a joined key; there are no more columns to join
+_NO_PLACES, _NO_JOINS = np.zeros(0, np.int64), np.zeros((0, 1), np.int64)
 
 
 class Pseudonymiser:
@@ -181,7 +55,8 @@ class Pseudonymiser:
     def __init__(self, secret: bytes, *, beside: Pseudonymiser | None = None, known: Iterable[str] = ()) -> None:
         if len(secret) != KEY_BYTES:
             raise SettingsError(f"the secret key has {len(secret)} bytes; it must have {KEY_BYTES}")
-        self._secret = np.frombuffer(secret, dtype="<u8").astype(np.uint64)
+        parts = np.zeros(_MOST_PARTS, np.uint64)
+        self._joining = (np.frombuffer(secret, dtype="<u8").astype(np.uint64), parts, parts.view(np.uint8))
         self.beside = beside
         self.known = frozenset((*known, self.fingerprint))
 
@@ -196,32 +71,46 @@ class Pseudonymiser:
 
     def blobs(self, values: list[bytes | None]) -> NDArray[np.uint64]:
         """Hash byte strings; null becomes 0."""
-        parts = [b"" if value is None else value for value in values]
-        offsets = np.zeros(len(parts) + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=offsets[1:])
-        valid = np.fromiter((value is not None for value in values), np.bool_, len(parts))
-        return self.spans(np.frombuffer(b"".join(parts), np.uint8), offsets, valid)
+        hashes: NDArray[np.uint64] = self.columns(values, 1)[0]
+        return hashes
+
+    def columns(
+        self, values: list[bytes | None], columns: int, joins: NDArray[np.int64] = _NO_JOINS
+    ) -> NDArray[np.uint64]:
+        """Hash columns of byte strings, and below them keys that are joined of several; null becomes 0.
+
+        A joined key is the hash of its parts' hashes, and null where any of them is.
+
+        Args:
+            values: one column behind the other.
+            columns: how many columns they are.
+            joins: for each joined key the columns of its parts, filled up with -1; int64[joined keys, most parts].
+
+        Returns:
+            uint64[columns and joined keys, values of a column].
+        """
+        sizes = np.array([0, *[-1 if value is None else len(value) for value in values]], np.int64)
+        data = np.frombuffer(b"".join([value for value in values if value]), np.uint8)
+        out = np.empty((columns + len(joins), len(values) // columns), np.uint64)
+        hash_columns((data, sizes, _room(len(values))), joins, self._joining, out)
+        return out
 
     def spans(
         self, data: NDArray[np.uint8], offsets: NDArray[np.int64], valid: NDArray[np.bool_]
     ) -> NDArray[np.uint64]:
         """Hash the spans `data[offsets[i]:offsets[i + 1]]`; rows that are not valid become 0."""
         out = np.empty(len(valid), np.uint64)
-        seen = np.zeros(1 << _PLACES_BITS if len(valid) >= _MANY else 0, np.int64)
-        _hash_spans(data, offsets, valid, self._secret, seen, out)
+        hash_spans((data, offsets, _room(len(valid))), valid, self._joining[0], out)
         return out
 
-    def join(self, keys: NDArray[np.uint64], rows: tuple[int, ...]) -> NDArray[np.uint64]:
-        """Hash several rows of a key matrix (columns, clicks) into one key a click; null where any is null."""
-        out = np.empty(keys.shape[1], np.uint64)
-        words = np.empty(len(rows), np.uint64)
-        _join(keys, _numbers(rows), self._secret, words, words.view(np.uint8), out)
-        return out
+    def join(self, keys: NDArray[np.uint64], joins: NDArray[np.int64]) -> None:
+        """Fill the last rows of a key matrix, uint64[rows, clicks], with joined keys; see `columns`."""
+        join_keys(keys, joins, self._joining)
 
 
-@lru_cache(maxsize=256)
-def _numbers(rows: tuple[int, ...]) -> NDArray[np.int64]:
-    return np.array(rows, np.int64)
+def _room(texts: int) -> NDArray[np.int64]:
+    """Return places for the long ones among so many texts."""
+    return np.zeros(PLACES, np.int64) if texts >= _MANY else _NO_PLACES
 
 
 class Secret(NamedTuple):

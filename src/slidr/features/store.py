@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from slidr.features.block import MOST_ENTITIES, BlockState
+from slidr.features.block import MOST_ENTITIES, BlockState, fold_into, placed
 from slidr.features.clicks import ClickBatch
 from slidr.features.distinct import LATE, LIVE
 from slidr.features.fold import fold_click
@@ -93,6 +93,7 @@ class EmbeddedStore:
     ) -> None:
         self.layout = layout
         self.blocks = tuple(BlockState(block, entities, most, huge=huge) for block in layout.blocks)
+        self._places = placed(self.blocks)
         self.recent = RecentClicks(entities, huge=huge)
         self.since = dict.fromkeys((block.key for block in layout.blocks), 0)
         self.beside: EmbeddedStore | None = None
@@ -136,17 +137,18 @@ class EmbeddedStore:
 
     def fold(self, clicks: ClickBatch) -> Folded:
         """Fold clicks in the order given; a repeat is numbered as its original and changes nothing."""
-        folded = self.fold_by_block(clicks)
-        return folded._replace(soundness=folded.soundness.max(axis=0, initial=0))
+        rows, sequences, repeats, soundness = self.fold_by_block(clicks)
+        return Folded(rows, sequences, repeats, np.maximum.reduce(soundness, axis=0, initial=0))
 
     def fold_by_block(self, clicks: ClickBatch) -> Folded:
         """Fold clicks, and tell the soundness of every block by itself: uint8[blocks, n]."""
+        before = self.sequence
         sequences, repeats = self.recent.number(clicks.ids, clicks.times)
         rows = np.zeros((len(clicks), len(self.layout.names)), np.float32)
         soundness = np.zeros((len(self.blocks), len(clicks)), np.uint8)
-        if repeats.any():
+        if self.sequence - before < len(clicks):
             fresh = ~repeats
-            part, doubts = rows[fresh], soundness[:, fresh]
+            part, doubts = rows[fresh], np.ascontiguousarray(soundness[:, fresh])
             self._fold(clicks.take(fresh), part, doubts)
             rows[fresh], soundness[:, fresh], soundness[:, repeats] = part, doubts, Soundness.ORIGINAL_UNKNOWN
             if self.beside is not None and clicks.beside is not None:
@@ -176,6 +178,7 @@ class EmbeddedStore:
             BlockState(state.block, *self._sizes, huge=self._huge) if state.block.key in keys else state
             for state in self.blocks
         )
+        self._places = placed(self.blocks)
         self.since |= dict.fromkeys(keys, since)
 
     def grow_ahead(self) -> None:
@@ -205,24 +208,24 @@ class EmbeddedStore:
         self.beside = beside
 
     def _fold(self, clicks: ClickBatch, rows: NDArray[np.float32], soundness: NDArray[np.uint8]) -> None:
-        places = [slice(start, start + _CHUNK) for start in range(0, len(clicks), _CHUNK)]
-        parts = [(clicks.take(place), place) for place in places] if len(places) > 1 else []
+        def fold(blocks: slice) -> None:
+            states, places = self.blocks[blocks], self._places[blocks]
+            if len(clicks) <= _CHUNK:
+                fold_into(states, places, clicks, rows, soundness[blocks])
+                return
+            for start in range(0, len(clicks), _CHUNK):
+                part = slice(start, start + _CHUNK)
+                fold_into(states, places, clicks.take(part), rows[part], soundness[blocks], start)
 
-        def block(number: int, state: BlockState) -> None:
-            if not parts:
-                state.fold(clicks, rows, soundness[number])
-            for part, place in parts:
-                state.fold(part, rows[place], soundness[number, place])
+        if self._pool is None:
+            fold(slice(None))
+        else:
+            # A block writes its own columns alone, so the order in which blocks are done changes no bit.
+            list(self._pool.map(lambda number: fold(slice(number, number + 1)), range(len(self.blocks))))
+        for number, state in enumerate(self.blocks):
             if since := self.since[state.block.key]:
                 cold = clicks.times < _warm_from(state.block, since)
                 soundness[number, cold] = np.maximum(soundness[number, cold], Soundness.STATE_COLD)
-
-        if self._pool is None:
-            for number, state in enumerate(self.blocks):
-                block(number, state)
-        else:
-            # A block writes its own columns alone, so the order in which blocks are done changes no bit.
-            list(self._pool.map(block, range(len(self.blocks)), self.blocks))
         fold_click(self.layout.clock, self.layout.missing, clicks.times, clicks.logged_in, clicks.keys, rows)
         fill_slow(self.slow, self.layout, clicks, rows)
 
