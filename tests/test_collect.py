@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
+import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from slidr.cli import slidr
 from slidr.clock import DAY, MINUTE
 from slidr.collect import Collected, collect
+from slidr.errors import JournalError
 from slidr.features.keys import KeyRing, Pseudonymiser, Secret
 from slidr.journal import Journal, Purchase
 from slidr.lake.delta import Lake
@@ -63,7 +66,7 @@ def test_purchases_reach_the_lake_once(tmp_path: Path) -> None:
     ) as journal:
         assert collect(lake, [journal], RING) == Collected(3, 3, 0, 0)
         version = lake.version(PURCHASES)
-        assert collect(lake, [journal], RING) == Collected(3, 0, 0, 0)
+        assert collect(lake, [journal], RING) == Collected(0, 0, 0, 0)
     assert lake.version(PURCHASES) == version
     assert users(lake) == {"p1": "anna", "p2": None, "p3": "bela"}
     (first,) = lake.read(PURCHASES).slice(0, 1).to_pylist()
@@ -81,9 +84,9 @@ def test_an_account_gets_its_name_once_its_clicks_are_there(tmp_path: Path) -> N
         assert before["p1"] == before["p2"] != before["p3"]
         assert str(before["p1"]) == f"key:{key('anna') & 2**64 - 1:016x}"
         clicked(lake, "anna", day=1)
-        assert collect(lake, [journal], RING) == Collected(3, 0, 2, 1)
+        assert collect(lake, [journal], RING) == Collected(0, 0, 2, 1)
         assert users(lake) == {**before, "p1": "anna", "p2": "anna"}
-        assert collect(lake, [journal], RING) == Collected(3, 0, 0, 1)
+        assert collect(lake, [journal], RING) == Collected(0, 0, 0, 1)
 
 
 def test_what_the_lake_holds_stays(tmp_path: Path) -> None:
@@ -106,6 +109,48 @@ def test_the_first_report_of_several_journals_counts(tmp_path: Path) -> None:
     with late, early:
         assert collect(lake, [late, early], RING).new == 1
     assert users(lake) == {"p1": "anna"}
+
+
+def test_a_journal_is_read_on_where_it_was_collected(tmp_path: Path) -> None:
+    """What was collected is not read again, the lake keeps its days, and what is reported twice is told as not new."""
+    lake, path = Lake(str(tmp_path / "lake")), tmp_path / "journal.sqlite"
+    clicked(lake, "anna")
+    found = []
+    for numbers in ((1, 2), (), (2, 3), (4,)):
+        with report(path, *(purchase(number, "anna") for number in numbers)) as journal:
+            found.append(collect(lake, [journal], RING))
+    assert found == [Collected(2, 2, 0, 0), Collected(0, 0, 0, 0), Collected(1, 1, 0, 0), Collected(1, 1, 0, 0)]
+    assert users(lake) == dict.fromkeys(("p1", "p2", "p3", "p4"), "anna")
+    assert [str(day) for day in lake.days(PURCHASES)] == ["2026-03-02"]
+    assert [content.rows for content in lake.contents(PURCHASES).values()] == [4]
+
+
+def test_a_collection_that_was_cut_off_is_done_again(tmp_path: Path) -> None:
+    """A journal whose purchases are in the lake, and which is not known to be collected, adds nothing."""
+    lake, path = Lake(str(tmp_path / "lake")), tmp_path / "journal.sqlite"
+    clicked(lake, "anna")
+    with report(path, purchase(1, "anna"), purchase(2, "bela")) as journal:
+        collect(lake, [journal], RING)
+        before = lake.read(PURCHASES)
+        again = Lake(str(tmp_path / "other"))
+        clicked(again, "anna")
+        again.merge(PURCHASES, before)
+        assert collect(again, [journal], RING) == Collected(2, 0, 0, 1)
+    assert again.read(PURCHASES).equals(before)
+
+
+def test_an_older_copy_of_a_journal_is_refused(tmp_path: Path) -> None:
+    """What it is told now would have numbers that were collected: it is named, and nothing is lost unseen."""
+    lake, path, copy = Lake(str(tmp_path / "lake")), tmp_path / "journal.sqlite", tmp_path / "copy.sqlite"
+    with report(path, purchase(1)):
+        shutil.copyfile(path, copy)
+    with report(path, purchase(2)) as journal:
+        collect(lake, [journal], RING)
+    with (
+        Journal(copy, write=False) as older,
+        pytest.raises(JournalError, match="has them up to number 2: this is an older"),
+    ):
+        collect(lake, [older], RING)
 
 
 @settings(max_examples=20)
@@ -133,4 +178,4 @@ def test_the_command_collects(tmp_path: Path) -> None:
         assert "1 are of accounts without a click" in first.output
         named = [*options, "--json", "--journal", f"{tmp_path}/j.sqlite", "--journal", f"{tmp_path}/k.sqlite"]
         second = json.loads(CliRunner().invoke(slidr, named, catch_exceptions=False).output)
-        assert second == {"reported": 2, "new": 1, "named": 0, "unnamed": 1}
+        assert second == {"reported": 1, "new": 1, "named": 0, "unnamed": 1}

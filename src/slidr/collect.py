@@ -2,19 +2,21 @@
 
 A journal holds an account as a keyed hash, the lake as the log named it. An account that clicked in the lake's last
 month gets its name back, since the hashes of those names are known; another one stands there as `key:` and its hash,
-which still tells accounts apart, until a later collection finds its clicks.
+which still tells accounts apart, until a later collection, within a month of the purchase, finds its clicks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from slidr.clock import DAY
+from slidr.clock import DAY, midnight
+from slidr.errors import JournalError
 from slidr.features.keys import KeyRing, Pseudonymiser
 from slidr.journal import Journal, Purchase
 from slidr.lake.delta import Lake
@@ -30,10 +32,10 @@ class Collected(NamedTuple):
     """What a collection did.
 
     Attributes:
-        reported: purchases that the journals hold.
+        reported: purchases that the journals were told of since the last collection.
         new: those that the lake lacked.
-        named: those that it held under a hash, and now holds under the account's name.
-        unnamed: those whose account is not known still.
+        named: those of the last month that it held under a hash, and now holds under the account's name.
+        unnamed: those of the last month whose account is not known still.
     """
 
     reported: int
@@ -43,9 +45,11 @@ class Collected(NamedTuple):
 
 
 def collect(lake: Lake, journals: Sequence[Journal], ring: KeyRing) -> Collected:
-    """Put the purchases of journals into the lake's PURCHASES; twice is as once.
+    """Put the purchases that journals were told of into the lake's PURCHASES; twice is as once.
 
-    A purchase_id that the lake holds already, from a log or another journal, stays as it is.
+    Up to where a journal was collected is an application transaction of PURCHASES, so that each purchase is read once;
+    a collection that ended before it was committed is done again, and changes nothing. A purchase_id that the lake
+    holds already, from a log or another journal, stays as it is.
 
     Args:
         lake: where to.
@@ -53,76 +57,119 @@ def collect(lake: Lake, journals: Sequence[Journal], ring: KeyRing) -> Collected
         ring: the secret keys that accounts were hashed with.
 
     Raises:
-        JournalError: a journal cannot be read.
+        JournalError: a journal cannot be read, or is an older copy of one that was collected.
         TableError: the lake cannot be read or written.
     """
-    reported = _first_reports(journals)
-    held = _held(lake)
-    waiting = [one for one in reported if _waits(one, held)]
-    if not waiting:
-        return Collected(len(reported), 0, 0, 0)
-    names = _names(lake, waiting, ring)
-    users = [None if (key := one.user_key) is None else names.get(key, _unnamed(key)) for one in waiting]
-    chosen = [
-        (one, user)
-        for one, user in zip(waiting, users, strict=True)
-        if one.purchase_id not in held or one.user_key in names
-    ]
-    if chosen:
-        lake.merge(PURCHASES, _table(chosen))
-    new = sum(one.purchase_id not in held for one, _ in chosen)
-    unnamed = sum(user is not None and user.startswith(UNNAMED) for user in users)
-    return Collected(len(reported), new, len(chosen) - new, unnamed)
+    parts = [_behind(lake, journal) for journal in journals]
+    reported = _first_reports(part.purchases for part in parts)
+    held = _held(lake, reported)
+    fresh = [one for one in reported.values() if one.purchase_id not in held]
+    rows = _rows(fresh)
+    if (waiting := _waiting(lake, fresh)) is not None:
+        rows = pa.concat_tables([rows, waiting], promote_options="permissive")
+    rows = _named(lake, rows, ring)
+    known = pc.invert(pc.fill_null(pc.starts_with(rows["user"], UNNAMED), fill_value=False)).to_numpy()
+    chosen = known | (np.arange(rows.num_rows) < len(fresh))
+    if chosen.any():
+        lake.merge(PURCHASES, rows.filter(pa.array(chosen)))
+    for part in parts:
+        if part.last:
+            lake.append(PURCHASES, _rows([]), (part.application, part.last))
+    named = int(np.count_nonzero(known[len(fresh) :]))
+    return Collected(len(reported), len(fresh), named, int(np.count_nonzero(~known)))
 
 
-def _first_reports(journals: Iterable[Journal]) -> list[Purchase]:
-    """Return the purchases of all journals; one that several services were told of as it was told first."""
+class _Behind(NamedTuple):
+    """What a journal was told of behind what was collected of it.
+
+    Attributes:
+        application: whose transaction says what was collected.
+        purchases: in their order.
+        last: the number of the last one; 0 where there is none.
+    """
+
+    application: str
+    purchases: list[Purchase]
+    last: int
+
+
+def _behind(lake: Lake, journal: Journal) -> _Behind:
+    application = f"{journal.id}:purchases"
+    after = lake.transaction(PURCHASES, application) or 0
+    if after > (newest := journal.last_purchase):
+        raise JournalError(
+            f"{journal.path} was told of {newest} purchases, and {lake.address(PURCHASES)} has them up to number"
+            f" {after}: this is an older copy of the journal {journal.id}; what it is told now would pass for"
+            " collected: bring back the newer one"
+        )
+    found = [numbered for chunk in journal.purchases(after) for numbered in chunk]
+    return _Behind(application, [one for _, one in found], found[-1][0] if found else 0)
+
+
+def _first_reports(parts: Iterable[Iterable[Purchase]]) -> dict[str, Purchase]:
+    """Return the purchases of all journals by id; one that several services were told of as it was told first."""
     first: dict[str, Purchase] = {}
-    for journal in journals:
-        for chunk in journal.purchases():
-            for _, one in chunk:
-                known = first.get(one.purchase_id)
-                if known is None or one.reported_at < known.reported_at:
-                    first[one.purchase_id] = one
-    return list(first.values())
+    for one in chain.from_iterable(parts):
+        known = first.get(one.purchase_id)
+        if known is None or one.reported_at < known.reported_at:
+            first[one.purchase_id] = one
+    return first
 
 
-def _held(lake: Lake) -> dict[str, str | None]:
-    """Return the purchases that the lake holds, and whose they are."""
-    if not lake.exists(PURCHASES):
+def _held(lake: Lake, wanted: Collection[str]) -> set[str]:
+    """Return those of some purchase_ids that the lake holds, on whichever day."""
+    held: set[str] = set()
+    if wanted and lake.exists(PURCHASES):
+        ids = pa.array(sorted(wanted), pa.string())
+        for part in lake.batches(PURCHASES, columns=["purchase_id", "time"]):
+            held.update(part["purchase_id"].filter(pc.is_in(part["purchase_id"], value_set=ids)).to_pylist())
+    return held
+
+
+def _waiting(lake: Lake, fresh: Sequence[Purchase]) -> pa.Table | None:
+    """Return the lake's purchases of the month before the newest one whose account is not known; None for none."""
+    days = lake.days(PURCHASES)
+    if not days:
+        return None
+    start = max([midnight(days[-1]), *(one.time for one in fresh)]) - _MONTH
+    parts = [
+        part.filter(pc.fill_null(pc.starts_with(part["user"], UNNAMED), fill_value=False))
+        for part in lake.batches(PURCHASES, start=start)
+    ]
+    return pa.concat_tables(parts, promote_options="permissive") if parts else None
+
+
+def _named(lake: Lake, rows: pa.Table, ring: KeyRing) -> pa.Table:
+    """Return purchases under the names of their accounts, as far as these clicked in the lake's last month."""
+    users = rows["user"].to_pylist()
+    keys = {int(user.removeprefix(UNNAMED), 16) for user in users if user is not None}
+    if not keys:
+        return rows
+    start = pc.max(rows["time"]).cast(pa.int64()).as_py() - _MONTH
+    names = {f"{UNNAMED}{key:016x}": name for key, name in _names(lake, keys, start, ring).items()}
+    known = pa.array([None if user is None else names.get(user, user) for user in users], pa.string())
+    return rows.set_column(rows.column_names.index("user"), "user", known)
+
+
+def _names(lake: Lake, keys: Collection[int], start: int, ring: KeyRing) -> dict[int, str]:
+    """Return accounts by their hashes, as far as they clicked since a time."""
+    if not lake.exists(CLICKS):
         return {}
-    found = lake.read(PURCHASES, columns=["purchase_id", "user"])
-    return dict(zip(found["purchase_id"].to_pylist(), found["user"].to_pylist(), strict=True))
-
-
-def _waits(one: Purchase, held: dict[str, str | None]) -> bool:
-    """Return whether the lake lacks a purchase, or the name of its account."""
-    if one.purchase_id not in held:
-        return True
-    return one.user_key is not None and held[one.purchase_id] == _unnamed(one.user_key)
-
-
-def _unnamed(key: int) -> str:
-    return f"{UNNAMED}{key & (1 << 64) - 1:016x}"
-
-
-def _names(lake: Lake, purchases: Sequence[Purchase], ring: KeyRing) -> dict[int, str]:
-    """Return the accounts of purchases by their hashes, as far as they clicked in the last month."""
-    keys = {one.user_key for one in purchases if one.user_key is not None}
-    if not keys or not lake.exists(CLICKS):
-        return {}
-    wanted, names = np.array(sorted(keys), np.int64), {}
+    wanted, names = np.array(sorted(keys), np.uint64), {}
     secrets = [Pseudonymiser(key.secret) for key in ring.keys]
-    start = max(one.time for one in purchases) - _MONTH
     for clicks in lake.batches(CLICKS, start=start, columns=["time", "user"]):
         users = pc.drop_null(clicks["user"].unique()).to_pylist()
         for secret in secrets:
-            hashes = secret.texts(users).view(np.int64)
+            hashes = secret.texts(users)
             for place in np.flatnonzero(np.isin(hashes, wanted)).tolist():
                 names[int(hashes[place])] = users[place]
     return names
 
 
-def _table(chosen: Sequence[tuple[Purchase, str | None]]) -> pa.Table:
-    rows = [{**one._asdict(), "user": user} for one, user in chosen]
+def _rows(purchases: Sequence[Purchase]) -> pa.Table:
+    """Return purchases as rows of the lake, each under the hash of its account."""
+    rows = [
+        {**one._asdict(), "user": None if one.user_key is None else f"{UNNAMED}{one.user_key & (1 << 64) - 1:016x}"}
+        for one in purchases
+    ]
     return pa.Table.from_pylist(rows, schema=arrow_schema(PURCHASES))

@@ -81,7 +81,7 @@ def collect(settings: Settings, *, journals: tuple[Path, ...]) -> Outcome:
         own = Path(settings.storage.journal)
         opened = [stack.enter_context(Journal(path, write=False)) for path in journals or journals_at(own) or (own,)]
         done = collect_purchases(Lake(settings.storage.lake), opened, read_secrets(Path(settings.storage.key_file)))
-    text = f"{done.new:,} new of {done.reported:,} purchases reported, in {settings.storage.lake}"
+    text = f"{done.new:,} new of {done.reported:,} purchases reported since the last time, in {settings.storage.lake}"
     if done.named:
         text += f"\n{done.named:,} earlier ones have found their account's name"
     if done.unnamed:

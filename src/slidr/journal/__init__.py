@@ -319,6 +319,12 @@ class Journal:
         return -1 if last is None else max(int(last), -1)
 
     @property
+    def last_purchase(self) -> int:
+        """The number of the last purchase that was reported; 0 before the first."""
+        with reported(self.path):
+            return int(self._value("SELECT max(number) FROM purchases") or 0)
+
+    @property
     def next_unfolded(self) -> int:
         """The sequence that the next click gets that was not folded; below zero."""
         with reported(self.path):
