@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,12 @@ def test_a_night_of_few_people_is_no_deviation_where_the_bundle_knows_it(tmp_pat
     append(Path(settings.storage.journal), Traffic().minutes(START, 40, ids[0], ivr=0.45))
     monitor = monitor_of(settings, registry, ManualClock(START + 40 * MINUTE))
     assert ("ivr all bundle" in {alarm.key for alarm in monitor.look().open}) is not told
+    # Of the last hour 20 minutes lie before midnight, and log-odds of 1.4 make 20 % half.
+    shown = re.search(
+        r'^slidr_monitor_expected_share{slice="all"} (.*)$', (tmp_path / "monitor.prom").read_text(), re.MULTILINE
+    )
+    assert shown is not None
+    assert float(shown[1]) == pytest.approx((0.2 + 2 * 0.503) / 3 if told else 0.2, abs=0.001)
     monitor.close()
 
 

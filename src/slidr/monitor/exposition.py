@@ -23,7 +23,11 @@ FAMILIES = (
     Family("slidr_monitor_decided_seconds", "gauge", "When the newest click that it has counted was decided."),
     Family("slidr_monitor_clicks", "gauge", "Clicks of the last hour, by slice."),
     Family("slidr_monitor_invalid_share", "gauge", "Share of the last hour's judged clicks that the model marked."),
-    Family("slidr_monitor_expected_share", "gauge", "The same share as the champion expects it, by slice."),
+    Family(
+        "slidr_monitor_expected_share",
+        "gauge",
+        "The same share as the champion expects it at that hour of the day.",
+    ),
     Family("slidr_monitor_unmeasurable_share", "gauge", "Share of the last hour's clicks that are unmeasurable."),
     Family(
         "slidr_monitor_trusted_invalid_share", "gauge", "Share of trusted accounts' clicks marked in the last hour."

@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from slidr.clock import DAY, MINUTE, SECOND, Clock
 from slidr.errors import SlidrError
 from slidr.features.keys import Pseudonymiser
 from slidr.lake.delta import Lake
 from slidr.monitor.alarms import Alarm, Alarms, Wrong
+from slidr.monitor.daytime import by_hour
 from slidr.monitor.deviations import Counted, Deviation, Watch, counted
 from slidr.monitor.expected import Expected, expected_of
 from slidr.monitor.exposition import Sample, write
@@ -161,8 +164,9 @@ class Monitor:
                 for one in self._alarms.open.values()
             ],
         }
-        expected = self._expected.ivr if self._expected and self._expected.bundle == bundle else {}
-        samples["slidr_monitor_expected_share"] = [({"slice": where}, share) for where, share in expected.items()]
+        samples["slidr_monitor_expected_share"] = [
+            ({"slice": where}, share) for where, share in self._usual_shares(bundle, minute - 60, minute).items()
+        ]
         for where in sorted({row.slice for row in hour} | {ROOT}):
             part = counted([row for row in hour if where in {row.slice, ROOT}])
             bought = counted([row for row in day if where in {row.slice, ROOT}])
@@ -180,6 +184,19 @@ class Monitor:
             write(self._shown, samples)
         except OSError as fault:
             _log.warning("%s cannot be written: %s", self._shown, fault)
+
+    def _usual_shares(self, bundle: str, first: int, end: int) -> dict[str, float]:
+        """Return the shares that a bundle expects by slice, over some minutes of the day."""
+        expected = self._expected
+        if expected is None or expected.bundle != bundle:
+            return {}
+        if expected.hours is None:
+            return expected.ivr
+        starts, moves = np.arange(first, end, dtype=np.float64), expected.hours
+        return {
+            where: float(by_hour(np.full(len(starts), share), starts, moves)[0].mean())
+            for where, share in expected.ivr.items()
+        }
 
     def close(self, seconds: float = 10.0) -> None:
         """Wait for alarms that are on their way, at most for so long, and close the state."""
