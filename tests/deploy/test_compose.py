@@ -51,6 +51,24 @@ def test_services_have_journals_of_their_own_and_no_rights() -> None:
     assert "noeviction" in COMPOSE["services"]["redis"]["command"]
 
 
+def test_services_are_as_healthy_as_their_image_says() -> None:
+    """The health check of the services is that of the image, which not every format of images keeps."""
+    (said,) = re.findall(r"^HEALTHCHECK (.*) CMD (\[.*\])$", (DEPLOY / "Containerfile").read_text(), re.MULTILINE)
+    options = {name.replace("-", "_"): value for name, value in re.findall(r"--([a-z-]+)=(\w+)", said[0])}
+    for name in ("slidr-1", "slidr-2"):
+        check = {key: str(value) for key, value in COMPOSE["services"][name]["healthcheck"].items() if key != "test"}
+        assert check == options
+        assert COMPOSE["services"][name]["healthcheck"]["test"] == ["CMD", *yaml.safe_load(said[1])]
+
+
+def test_images_are_built_with_their_health_check() -> None:
+    """Wherever the image is built by a command, it is in the format that has health checks."""
+    for file in (DEPLOY / "Containerfile", DEPLOY.parent / "docs" / "security.md"):
+        commands = [line for line in file.read_text().splitlines() if "podman build " in line]
+        assert commands
+        assert all("podman build --format docker " in line for line in commands)
+
+
 def test_what_watches_knows_the_services() -> None:
     """Balancer and Prometheus name the services of the compose file; Prometheus loads the alerts."""
     names = {f"{name}:8710" for name in COMPOSE["services"] if name.startswith("slidr-")}
