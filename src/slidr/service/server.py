@@ -1,7 +1,7 @@
 """The server: a socket, uvicorn on uvloop and httptools, and the signals that end it in order.
 
-Where it is one of several workers behind one socket, it accepts connections only while it decides, and whoever else
-stands behind the socket accepts the others.
+Where it is one of several workers behind one socket, it accepts connections only while it decides, in turn with the
+others that stand behind the socket.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import uvicorn
 import uvloop
@@ -30,6 +31,7 @@ from slidr.service.gathering import Gathering
 from slidr.service.lifecycle import Parts, Service
 from slidr.service.list_following import ListFollower
 from slidr.service.protocol import BACKLOG, configure, make_room
+from slidr.service.shares import Listener, Shares
 from slidr.service.tls import Certificate
 
 Announce = Callable[[Literal["listening", "ready", "stopped"], str], None]
@@ -190,7 +192,7 @@ class Server:
         if entrance.certificate is not None:
             entrance.certificate.follow(loop)
         config = configure(app, settings, entrance.certificate, service.metrics.refused, self._leaving)
-        server = self._uvicorn = _Uvicorn(config)
+        server = self._uvicorn = _Uvicorn(config, self._worker)
         self._hear_signals(loop)
         starting = loop.create_task(self._start(service))
         try:
@@ -249,7 +251,35 @@ class Server:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Uvicorn without signal handlers of its own, which raise the signal again once it has been dealt with."""
+    """Uvicorn without signal handlers of its own, which raise the signal again once it has been dealt with.
+
+    Args:
+        config: of uvicorn.
+        worker: whose connections it takes in turn with the others; None where it is alone.
+    """
+
+    def __init__(self, config: uvicorn.Config, worker: Worker | None) -> None:
+        super().__init__(config)
+        self._worker = worker
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        if (worker := self._worker) is None:
+            await super().startup(sockets)
+            return
+        config, state = self.config, self.server_state
+
+        def protocol() -> asyncio.Protocol:
+            kind: Any = config.http_protocol_class
+            made: asyncio.Protocol = kind(config=config, server_state=state, app_state=self.lifespan.state)
+            return made
+
+        worker.socket.setblocking(False)
+        shares = Shares(worker.folder, worker.total)
+        count = partial(len, state.connections)
+        listener: Any = Listener(worker.socket, shares, worker.number, count, protocol, config.ssl)
+        self.servers = [listener]
+        self.started = True
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

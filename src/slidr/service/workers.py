@@ -27,6 +27,7 @@ from slidr.errors import ServiceError, SettingsError, SlidrError
 from slidr.service.log import set_up, tell
 from slidr.service.opening import Parts, check_shared
 from slidr.service.server import Announce, Server, Worker, open_entrance
+from slidr.service.shares import Shares
 
 OpenParts = Callable[[], Parts]
 """Opens what a service is made of in the process that calls it; a function of a module, or a partial of one."""
@@ -147,6 +148,7 @@ class _Supervisor:
         self._count = count
         self._socket = shared
         self._folder = folder
+        self._shares = Shares(folder, count)
         self._clock = clock
         self._workers: dict[int, _Worker] = {}
         self._failures: dict[int, int] = {}
@@ -195,6 +197,8 @@ class _Supervisor:
                 before.following.set_result(worker)
             # Shielded, for who awaits is cancelled in the end, and the worker's end is to be heard still.
             before, words = worker, await asyncio.shield(worker.ended)
+            # What it had open when it was killed would keep the others waiting for it to take its share.
+            self._shares.tell(number, None)
             if worker.retiring:
                 continue
             lived = worker.ready.result() == "" and time.monotonic() - worker.since > _STEADY
