@@ -139,6 +139,16 @@ def test_a_collection_that_was_cut_off_is_done_again(tmp_path: Path) -> None:
     assert again.read(PURCHASES).equals(before)
 
 
+def test_accounts_of_a_log_that_look_like_hashes_stay(tmp_path: Path) -> None:
+    """An account that a log names `key:` and something else is no hash: it is neither waited for nor in the way."""
+    lake = Lake(str(tmp_path / "lake"))
+    times = pa.array([START], pa.timestamp("us", tz="UTC"))
+    lake.write(PURCHASES, pa.table({"purchase_id": ["p1"], "time": times, "user": ["key:anna"]}))
+    with report(tmp_path / "journal.sqlite", purchase(2, "bela")) as journal:
+        assert collect(lake, [journal], RING) == Collected(1, 1, 0, 1)
+    assert users(lake)["p1"] == "key:anna"
+
+
 def test_an_older_copy_of_a_journal_is_refused(tmp_path: Path) -> None:
     """What it is told now would have numbers that were collected: it is named, and nothing is lost unseen."""
     lake, path, copy = Lake(str(tmp_path / "lake")), tmp_path / "journal.sqlite", tmp_path / "copy.sqlite"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -68,7 +68,7 @@ def collect(lake: Lake, journals: Sequence[Journal], ring: KeyRing) -> Collected
     if (waiting := _waiting(lake, fresh)) is not None:
         rows = pa.concat_tables([rows, waiting], promote_options="permissive")
     rows = _named(lake, rows, ring)
-    known = pc.invert(pc.fill_null(pc.starts_with(rows["user"], UNNAMED), fill_value=False)).to_numpy()
+    known = ~_unnamed(rows).to_numpy()
     chosen = known | (np.arange(rows.num_rows) < len(fresh))
     if chosen.any():
         lake.merge(PURCHASES, rows.filter(pa.array(chosen)))
@@ -132,11 +132,13 @@ def _waiting(lake: Lake, fresh: Sequence[Purchase]) -> pa.Table | None:
     if not days:
         return None
     start = max([midnight(days[-1]), *(one.time for one in fresh)]) - _MONTH
-    parts = [
-        part.filter(pc.fill_null(pc.starts_with(part["user"], UNNAMED), fill_value=False))
-        for part in lake.batches(PURCHASES, start=start)
-    ]
+    parts = [part.filter(_unnamed(part)) for part in lake.batches(PURCHASES, start=start)]
     return pa.concat_tables(parts, promote_options="permissive") if parts else None
+
+
+def _unnamed(rows: pa.Table) -> pa.ChunkedArray[Any]:
+    """Return which purchases stand under the hash of their account; a log may have accounts that begin like one."""
+    return pc.fill_null(pc.match_substring_regex(rows["user"], f"^{UNNAMED}[0-9a-f]{{16}}$"), fill_value=False)
 
 
 def _named(lake: Lake, rows: pa.Table, ring: KeyRing) -> pa.Table:

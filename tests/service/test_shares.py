@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,13 +72,6 @@ class _Crowd:
             one.close()
 
 
-def _run(work: Callable[[], object]) -> None:
-    async def run() -> None:
-        await work()  # type: ignore[misc]
-
-    asyncio.run(run())
-
-
 @pytest.mark.parametrize(("total", "connections"), [(1, 5), (2, 64), (4, 64), (3, 50)])
 def test_connections_are_spread_evenly(tmp_path: Path, total: int, connections: int) -> None:
     """Of connections that are opened at once, all who accept them have about as many."""
@@ -95,7 +87,7 @@ def test_connections_are_spread_evenly(tmp_path: Path, total: int, connections: 
             one.close()
         await crowd.close()
 
-    _run(work)
+    asyncio.run(work())
 
 
 def test_one_who_comes_later_gets_the_next_connections(tmp_path: Path) -> None:
@@ -116,7 +108,7 @@ def test_one_who_comes_later_gets_the_next_connections(tmp_path: Path) -> None:
             one.close()
         await crowd.close()
 
-    _run(work)
+    asyncio.run(work())
 
 
 def test_one_who_is_stuck_holds_up_nobody(tmp_path: Path) -> None:
@@ -132,7 +124,7 @@ def test_one_who_is_stuck_holds_up_nobody(tmp_path: Path) -> None:
             one.close()
         await crowd.close()
 
-    _run(work)
+    asyncio.run(work())
 
 
 @given(st.lists(st.none() | st.integers(0, 5), min_size=1, max_size=6), st.data())

@@ -165,12 +165,9 @@ class BlockState:
         fold_into((self,), self.places, clicks, rows, soundness[np.newaxis])
 
     def make_room(self, time: int) -> None:
-        """Make room for a click of this time, where the fold ended before it."""
-        if not self._grow_pools():
-            self._make_room(time)
-
-    def _make_room(self, time: int) -> None:
-        """Make room for a click of this time: drop what reads as new anyway, or grow, or evict the oldest."""
+        """Make room for a click of this time: grow, drop what reads as new anyway, or evict the oldest."""
+        if self._grow_pools():
+            return
         newest = self._newest()
         # Neither a few clicks with a time far ahead nor a clock set back may make others look idle: the present is
         # the click's own time, or, where that is earlier, the time that the newest hundredth of the entities has seen.
@@ -281,7 +278,6 @@ class BlockState:
         self.index[:] = arrays["index"]
         for name in ("free", "used", "marks"):
             setattr(self, name, np.array(arrays[name]))
-        self._locate()
         self._grow(max(min(int(self.used[ROOM]), self.most), int(self.used[LIVE]), 1))
         if self.used[LIVE] > self.most:
             self._evict_oldest(self._newest(), int(self.used[LIVE]) - self.most)

@@ -149,6 +149,19 @@ def hash_spans(
 
 
 @kernel()
+def join_keys(
+    keys: NDArray[np.uint64],
+    joins: NDArray[np.int64],
+    secret: tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint8]],
+) -> None:
+    """Fill the last rows of a key matrix with keys that are joined of those above; `joins` as in `hash_columns`."""
+    first = len(keys) - len(joins)
+    for number in range(len(joins)):
+        for click in range(keys.shape[1]):
+            keys[first + number, click] = _join(keys, joins[number], click, secret)
+
+
+@kernel()
 def hash_columns(
     texts: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]],
     joins: NDArray[np.int64],
@@ -164,24 +177,9 @@ def hash_columns(
         out: rows of hashes, a column's each and then a joined key's.
     """
     _data, offsets, _seen = texts
-    columns, clicks, flat = len(out) - len(joins), out.shape[1], out.reshape(-1)
-    for row in range(columns * clicks):
+    flat = out.reshape(-1)
+    for row in range((len(out) - len(joins)) * out.shape[1]):
         size = offsets[row + 1]
         offsets[row + 1] = offsets[row] + max(size, 0)
         flat[row] = _hash(texts, row, secret[0], flat) if size >= 0 else np.uint64(0)
-    for number in range(len(joins)):
-        for click in range(clicks):
-            out[columns + number, click] = _join(out, joins[number], click, secret)
-
-
-@kernel()
-def join_keys(
-    keys: NDArray[np.uint64],
-    joins: NDArray[np.int64],
-    secret: tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint8]],
-) -> None:
-    """Fill the last rows of a key matrix with keys that are joined of those above, as `hash_columns` does."""
-    first = len(keys) - len(joins)
-    for number in range(len(joins)):
-        for click in range(keys.shape[1]):
-            keys[first + number, click] = _join(keys, joins[number], click, secret)
+    join_keys(out, joins, secret)

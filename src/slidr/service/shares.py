@@ -91,13 +91,11 @@ class Listener:
         self._beginning: set[asyncio.Task[None]] = set()
         self._turn: asyncio.TimerHandle | None = None
         self._telling: asyncio.TimerHandle | None = None
-        self._closed = False
         self._loop.add_reader(shared, self._come)
         self._tell()
 
     def close(self) -> None:
         """Accept nothing more; what was accepted goes on."""
-        self._closed = True
         for handle in (self._turn, self._telling):
             if handle is not None:
                 handle.cancel()
@@ -118,8 +116,6 @@ class Listener:
 
     def _come(self) -> None:
         """Accept a connection, or leave it to the others for a while."""
-        if self._closed:
-            return
         if self._shares.exceeds(self._number, self._own):
             self._pause(_TURN)
         else:
