@@ -76,6 +76,19 @@ def test_a_killed_process_is_a_fault() -> None:
     asyncio.run(run())
 
 
+def test_work_that_is_no_longer_wanted_ends() -> None:
+    """Its process is killed, which is no fault, and who waits is told that the work was not done."""
+
+    async def run() -> tuple[bool, int]:
+        aside, looks = Aside(signal.pause), iter((True, True, False))
+        return await aside.done(lambda: next(looks)), aside.process
+
+    done, process = asyncio.run(run())
+    assert not done
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
 def test_nobody_waiting_ends_the_process() -> None:
     """Where the wait is given up, the process ends too."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal, Shipped, tell_shipped
 from slidr.journal.shortening import marker
+from slidr.service import upkeep as upkeep_module
 from slidr.service.answers import Answer
 from slidr.service.lifecycle import Parts, Service
 from slidr.service.state_files import StateFiles
@@ -93,6 +95,59 @@ def test_a_state_that_took_too_long_is_written_with_a_share_of_the_core(parts: P
             upkeep.close()
 
     asyncio.run(run())
+
+
+def test_a_state_that_is_no_longer_wanted_is_given_up(parts: Parts) -> None:
+    """The last snapshot stays, no file is left, and the next one is due as if none had been begun."""
+
+    async def run() -> None:
+        async with started(parts) as service:
+            upkeep = _upkeep(parts, service)
+            await ask(service, *range(20))
+            await upkeep.write(service.batcher.live, service.batcher.journal)
+            before = parts.snapshot_path.read_bytes()
+            await ask(service, *range(20, 30))
+            await upkeep.write(service.batcher.live, service.batcher.journal, lambda: False)
+            assert (upkeep._snapshotted, upkeep._held) == (20, 20)
+            assert parts.snapshot_path.read_bytes() == before
+            assert _left(parts) == []
+            upkeep.close()
+
+    asyncio.run(run())
+
+
+def test_a_state_is_written_once_it_has_been_calm(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few requests since the last looks begin a snapshot, and many more of them end it."""
+    monkeypatch.setattr(upkeep_module, "_LONG_TAIL", 20)
+    monkeypatch.setattr(upkeep_module, "_BUSY", 1_000)
+    begun: list[Callable[[], bool]] = []
+
+    async def run() -> None:
+        async with started(parts) as service:
+            upkeep, batcher = _upkeep(parts, service), service.batcher
+            monkeypatch.setattr(upkeep, "write", lambda _live, _journal, wanted: _record(begun, wanted))
+            for place in range(20):
+                await ask(service, place)
+            for _ in range(upkeep_module._CALM_TICKS):
+                upkeep.tick(batcher)
+                await asyncio.sleep(0)
+            assert begun == [], "twenty batches were decided before the first look"
+            await ask(service, 20)
+            upkeep.tick(batcher)
+            await asyncio.sleep(0)
+            (wanted,) = begun
+            await ask(service, 21)
+            assert wanted()
+            for place in range(22, 34):
+                await ask(service, place)
+            assert not wanted()
+            upkeep.close()
+
+    asyncio.run(run())
+
+
+async def _record(begun: list[Callable[[], bool]], wanted: Callable[[], bool]) -> None:
+    begun.append(wanted)
 
 
 def test_a_state_that_cannot_be_written_is_told(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:

@@ -77,9 +77,7 @@ class StateFiles:
             JournalError: the journal cannot be read.
             ServiceError: snapshot and journal do not belong together.
         """
-        for left in (*self._prepared(_NEW), *self._prepared(f"{_NEW}.part")):
-            # By a process that was killed.
-            left.unlink(missing_ok=True)
+        self._discard(_NEW)  # of a process that was killed
         folded = self._recover(store, journal, pseudonymiser)
         fingerprints = [pseudonymiser.fingerprint]
         if pseudonymiser.beside is not None:
@@ -110,6 +108,10 @@ class StateFiles:
         if fingerprint is not None:
             self._aside(fingerprint).unlink(missing_ok=True)
 
+    def discard(self, process: int) -> None:
+        """Remove what a process prepared, whole or not."""
+        self._discard(f".{process}{_NEW}")
+
     def _recover(self, store: EmbeddedStore, journal: Journal, pseudonymiser: Pseudonymiser) -> int:
         own, fingerprint = self.own, pseudonymiser.fingerprint
         held = snapshot_fingerprint(own)
@@ -118,6 +120,10 @@ class StateFiles:
         rotated = self._ring is not None and fingerprint != self._ring.oldest.fingerprint
         seed = self._seed if snapshot_fingerprint(self._seed) == fingerprint else None
         return recover(store, journal, own, fingerprint=fingerprint, seed=seed, rotated=rotated)
+
+    def _discard(self, ending: str) -> None:
+        for left in (*self._prepared(ending), *self._prepared(f"{ending}.part")):
+            left.unlink(missing_ok=True)
 
     def _prepared(self, ending: str) -> list[Path]:
         return sorted(self.own.parent.glob(f"{escape(self.own.stem)}*{escape(self.own.suffix)}*{ending}"))

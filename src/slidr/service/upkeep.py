@@ -29,7 +29,8 @@ _FEW, _MANY = 1_000, 25_000  # journalled entries worth a checkpoint when idle, 
 _LONG_LOG, _LONGEST_LOG = 1 << 30, 1 << 31  # bytes of write-ahead log that had better start over, and that has to
 _MOVES = 4  # by the other process, each with less to move than the one before, until it is little enough
 _RESIDUE = 128  # entries that are moved in some milliseconds, most of which sync the disk
-_LONG_TAIL = 100_000  # clicks behind the snapshot that make a new one worth it, when idle: the next start folds less
+_LONG_TAIL = 100_000  # clicks behind the snapshot that make a new one worth it, when calm: the next start folds less
+_CALM, _CALM_TICKS = 10, 8  # most batches between two looks of a service that is calm, and such looks before a snapshot
 _BUSY = 30  # times as many of them under load, where a snapshot costs a tenth of a second of backlog or more
 _REMOVED, _SOME = 200, 50  # shipped entries that leave the journal at once, when idle and under load: 1 ms or less
 _TICKS = 40  # between two looks at what is shipped, where nothing was to be removed
@@ -68,7 +69,8 @@ class Upkeep:
         self._leaving: asyncio.TimerHandle | None = None
         self._yielding = True
         self._copying = asyncio.Lock()
-        self._seen_batches = -1
+        self._seen_batches = 0
+        self._calm = 0
         self._snapshotted = 0
         self._held = 0
         self._keep, self._clock = keep, clock or SystemClock()
@@ -98,15 +100,21 @@ class Upkeep:
             own.grow_ahead()
             if not self._touching:
                 self._touch(own.touch_ahead())
-        idle, self._seen_batches = batcher.batches == self._seen_batches, batcher.batches
+        decided, self._seen_batches = batcher.batches - self._seen_batches, batcher.batches
+        idle = not decided
+        self._calm = self._calm + 1 if decided <= _CALM else 0
         if not gc.isenabled() and (idle or gc.get_count()[0] > _GARBAGE):
             gc.collect(1)
         if self._writing:
             return
         if own is not None and not self._copying.locked():
             tail = own.sequence - self._snapshotted
-            if tail >= _LONG_TAIL * (1 if idle else _BUSY):
+            if tail >= _LONG_TAIL * _BUSY:
                 self._spawn(self.write(live, journal))
+                return
+            if tail >= _LONG_TAIL and self._calm >= _CALM_TICKS:
+                # Once many clicks come again, each page that they write to is copied: rather another time.
+                self._spawn(self.write(live, journal, lambda: batcher.batches - self._seen_batches <= _CALM))
                 return
         self._shorten(journal, _REMOVED if idle else _SOME)
         waiting = journal.waiting
@@ -119,19 +127,27 @@ class Upkeep:
         if (tables := batcher.live.store.slow) is not None:
             self._spawn(self._run(tables.refresh))
 
-    async def write(self, live: Live, journal: Journal) -> None:
-        """Write the state as it is between two batches, while these go on: a forked process has it as it is now."""
+    async def write(self, live: Live, journal: Journal, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Write the state as it is between two batches, while these go on: a forked process has it as it is now.
+
+        Once it is no longer wanted there is none, and the next one is due as if none had been begun.
+        """
         async with self._copying:
             store, pseudonymiser = live.store, live.champion.pseudonymiser
             if not isinstance(store, EmbeddedStore):
                 return
-            held = self._snapshotted = store.sequence
+            before, held = self._snapshotted, store.sequence
+            self._snapshotted = held
             try:
                 aside = Aside(lambda: self._files.prepare(store, pseudonymiser), yielding=self._yielding)
                 self._yielding = False
                 with self._work_beside():
-                    await aside.done()
+                    done = await aside.done(wanted)
                 self._yielding = True
+                if not done:
+                    self._snapshotted, self._calm = before, 0
+                    self._files.discard(aside.process)
+                    return
                 # The journal is synced first: a snapshot must never know of a click that the journal may still lose.
                 await self._move(lambda: journal.checkpoint(self._mover.move))
                 self._files.adopt(aside.process)
