@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from glob import escape
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 from slidr.errors import JournalError
@@ -64,11 +64,15 @@ class Journals:
         """The greatest sequence, or -1 where there are no entries."""
         return max(journal.last_sequence for journal in self.journals)
 
-    def kept(self, after: int = -1) -> Iterator[list[Kept]]:
+    def kept(self, after: int = -1, before: int | None = None) -> Iterator[list[Kept]]:
         """Yield the entries whose sequence is greater than `after`, each with its journal, in order, in chunks.
 
         A click that came to two processes in the same moment may have been decided by both: it is one click of the
         fold, and the first journal's entry stands for it.
+
+        Args:
+            after: a sequence.
+            before: the first entry that was decided then or later ends it, microseconds UTC; None: all.
 
         Raises:
             JournalError: a journal cannot be read.
@@ -77,6 +81,8 @@ class Journals:
             *(_entries(journal, after) for journal in self.journals), key=lambda pair: pair[0].sequence
         )
         once = _once(merged)
+        if before is not None:
+            once = takewhile(lambda pair: pair[0].decided_at < before, once)
         while chunk := list(islice(once, CHUNK)):
             yield chunk
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from slidr.clock import Clock
 from slidr.errors import JournalError
-from slidr.journal import Entry, Journal, Shipped, tell_shipped
+from slidr.journal import Entry, Journal, Shipped, tell_shipped, told_held
 from slidr.journals import Journals
 from slidr.lake.delta import Lake
 from slidr.lake.schema import arrow_schema
@@ -98,7 +98,7 @@ def ship(
         clock: tells how old entries are.
         keep: entries younger than this stay in the journal, microseconds.
         state: the snapshot that the service goes on from; a journal that no service holds is shortened up to it. None:
-            none is shortened here.
+            up to where it was told by `slidr fold` that the state of all journals holds it.
         step: told each step before it is taken.
 
     Raises:
@@ -211,11 +211,12 @@ def _declare(lake: Lake, journal: Journal, names: set[str]) -> None:
 def _shorten(journal: Journal, shipped: Shipped, before: int, state: Path | None) -> int | None:
     """Shorten a journal that no service holds, and tell the service that holds it, or will, what is shipped."""
     tell_shipped(journal.path, journal.id, shipped)
-    if state is None or not state.exists():
+    held = told_held(journal.path, journal.id) if state is None else _held(state)
+    if not held:
         return None
     with suppress(JournalError), Journal(journal.path) as own:
         removed = 0
-        while some := own.shorten(shipped, held=_held(state), before=before, most=_REMOVED):
+        while some := own.shorten(shipped, held=held, before=before, most=_REMOVED):
             removed += some
         own.checkpoint()
         return removed

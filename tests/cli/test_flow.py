@@ -11,8 +11,9 @@ from tests.cli.conftest import Run
 from tests.demo.test_loop import settle
 from tests.learned import Learned
 
-from slidr.daily.locking import only_run
+from slidr.daily.flow import run_lock
 from slidr.lake.delta import Lake
+from slidr.locking import only_run
 from slidr.settings import Settings, read_settings
 from slidr.tables import CLICKS, DECISIONS
 
@@ -117,7 +118,7 @@ def test_exit_statuses_tell_a_scheduler_what_happened(slidr: Run, project: Path,
     assert said.code == 3
     assert '"refused_by":["freshness"]' in said.out
     assert "--override freshness --why TEXT" in slidr(*at[:-1]).out
-    with only_run(Path(read_settings(project / "slidr.toml").storage.networks)):
+    with only_run(run_lock(read_settings(project / "slidr.toml"))):
         said = slidr(*at)
         assert (said.code, '"status":"busy"' in said.out) == (4, True)
     assert slidr(*at, "--day", "yesterday").code == 2

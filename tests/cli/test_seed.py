@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.features.batches import assert_same_bits
 from tests.learned import Learned
 from tests.redis_servers import Server
 
+from slidr.clock import SystemClock
 from slidr.decide import Decider
 from slidr.features.backfill import encode_table, fold_table
 from slidr.features.clicks import Click, encode_clicks
@@ -21,9 +23,11 @@ from slidr.features.layout import compile_catalogue
 from slidr.features.redis.seeding import sequence_of
 from slidr.features.redis.store import RedisStore
 from slidr.features.store import TERM, EmbeddedStore
-from slidr.journal import Entry, Journal
+from slidr.journal import Entry, Journal, told_held
 from slidr.lake.delta import Lake
+from slidr.locking import only_run
 from slidr.service.answers import Recorder
+from slidr.settings import read_settings
 from slidr.tables import CLICKS
 
 BATCH = 20
@@ -240,3 +244,54 @@ def test_what_seed_cannot_do_is_said(slidr: Run, project: Path, monkeypatch: pyt
     assert said.code == 1
     assert "redis at 127.0.0.1:1 cannot be reached" in said.err
     assert said.err.count("\n") == 1
+
+
+def test_what_a_state_of_all_journals_holds_may_leave_them(
+    slidr: Run, project: Path, server: Server, tail: Tail
+) -> None:
+    """After `slidr ship` and `slidr fold` journals are shortened, and seeding gives what they gave, bit for bit."""
+    one, two = tail.shared(project)
+    at_both = at(project, one, two)
+    assert slidr("ship", *at_both).code == 0
+    assert sum(_held(path) for path in (one, two)) == SERVED, "no state holds them yet"
+    said = slidr("fold", *at_both, "--json").document
+    assert (said["sequence"], said["folded"], said["missing"]) == (tail.log + SERVED, SERVED, 0)
+    assert slidr("ship", *at_both).code == 0
+    assert [_held(path) for path in (one, two)] == [1, 1], "the last one tells that state and journals belong together"
+    again = slidr("fold", *at_both)
+    assert again.out.endswith(f"holds the state as of click {tail.log + SERVED:,}, 0 clicks more than before\n")
+    assert slidr("seed", *at_both).code == 0
+    tail.assert_goes_on(server)
+
+
+def test_a_folding_leaves_what_may_be_on_its_way(slidr: Run, project: Path, server: Server, tail: Tail) -> None:
+    """What was decided within the last hour is left for the next folding, and what follows it in the fold too."""
+    now = SystemClock().now()
+    young = [entry._replace(decided_at=now) if entry.sequence >= tail.log + 300 else entry for entry in tail.entries]
+    tail.write(project / "journal.sqlite", [*young[:350], young[350]._replace(decided_at=1), *young[351:]])
+    said = slidr("fold", *at(project), "--json").document
+    assert (said["sequence"], said["folded"]) == (tail.log + 300, 300)
+    assert slidr("seed", *at(project)).code == 0
+    tail.assert_goes_on(server)
+
+
+def test_what_cannot_be_folded_is_said(slidr: Run, project: Path, server: Server, tail: Tail) -> None:
+    """A journal that was left out, another folding, and none to fold: nothing is written, and nothing is told."""
+    del server
+    assert_refused(slidr("fold", *at(project)), "there is no journal", "--journal")
+    one, two = tail.shared(project)
+    said = slidr("fold", *at(project, two))
+    assert_refused(said, "no journal holds", "or fold without them with --incomplete")
+    state = Path(read_settings(project / "slidr.toml").storage.state)
+    with only_run(state.with_name(f"{state.name}.lock")):
+        said = slidr("fold", *at(project, one, two))
+        assert_refused(said, f"another run is going on: process {os.getpid()} holds")
+    assert not state.exists()
+    assert [told_held(path, "") for path in (one, two)] == [0, 0]
+    said = slidr("fold", *at(project, two), "--incomplete")
+    assert "warning: no journal holds" in said.out
+
+
+def _held(path: Path) -> int:
+    with Journal(path, write=False) as journal:
+        return sum(len(entries) for entries in journal.entries())

@@ -20,11 +20,11 @@ from tests.learned import NOW, Learned, copy_of, quiet
 from slidr.bundle import read_bundle
 from slidr.clock import DAY, HOUR, ManualClock
 from slidr.daily.claims import Claim, Claims, run_key
-from slidr.daily.flow import RESULT, Request, Result, run_daily
-from slidr.daily.locking import only_run
+from slidr.daily.flow import RESULT, Request, Result, run_daily, run_lock
 from slidr.daily.plan import Run
 from slidr.daily.stamps import current
 from slidr.errors import BusyError, LabelError, RegistryError, SettingsError, SourceError
+from slidr.locking import only_run
 from slidr.registry import open_registry
 from slidr.tables import CLICKS, FEATURES, LABELS, PURCHASES, SCORES, THRESHOLDS
 
@@ -177,7 +177,7 @@ def test_a_run_that_is_killed_leaves_no_lock_and_nothing_half(run: Run) -> None:
 
 def test_two_runs_at_once_do_the_work_of_one(run: Run) -> None:
     """On one machine the second one is told who is at work, and leaves everything alone."""
-    with only_run(Path(run.settings.storage.networks)), pytest.raises(BusyError, match=f"process {os.getpid()} holds"):
+    with only_run(run_lock(run.settings)), pytest.raises(BusyError, match=f"process {os.getpid()} holds"):
         go(run)
     assert len(open_registry(run.settings).history()) == 1
     assert go(run).status == "published"

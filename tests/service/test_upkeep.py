@@ -13,7 +13,7 @@ from tests.service.running import ask, started
 from slidr.clock import HOUR, ManualClock
 from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
-from slidr.journal import Journal, Shipped, tell_shipped
+from slidr.journal import Journal, Shipped, tell_held, tell_shipped
 from slidr.journal.shortening import marker
 from slidr.service import upkeep as upkeep_module
 from slidr.service.answers import Answer
@@ -177,6 +177,24 @@ def test_what_a_killed_process_left_is_cleared(parts: Parts) -> None:
     left.write_bytes(b"half")
     assert [answer.sequence for answer in asyncio.run(run())] == [0]
     assert _left(parts) == []
+
+
+def test_what_the_state_of_all_journals_holds_leaves_this_one(parts: Parts) -> None:
+    """A service that writes no snapshots of its own, since it shares a store, is told up to where entries may leave."""
+
+    async def run() -> None:
+        async with started(parts) as service:
+            await ask(service, *range(20))
+            files = StateFiles(parts.snapshot_path, parts.root / parts.settings.storage.seed, parts.ring)
+            upkeep = Upkeep(files, service.spawn, 25 * HOUR, ManualClock(NOW + 26 * HOUR))
+            journal = service.batcher.journal
+            tell_shipped(journal.path, journal.id, Shipped(14, 0))
+            tell_held(journal.path, journal.id, 10)
+            upkeep.tick(service.batcher)
+            assert [entry.sequence for entry in next(journal.entries())] == list(range(9, 20))
+            upkeep.close()
+
+    asyncio.run(run())
 
 
 def test_shipped_entries_leave_the_journal_while_it_is_idle(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:

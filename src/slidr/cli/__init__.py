@@ -55,6 +55,7 @@ COMMANDS = {
     "audit": Entry("audit", "List and verify the audit log."),
     "decide": Entry("batch", "Decide the clicks of a day in batch."),
     "seed": Entry("seed", "Make the state of backfill and journals that of Redis."),
+    "fold": Entry("seed", "Make a state of what journals hold that share Redis, so that they may be shortened."),
     "keys": Entry("keys", "Say who may ask the service."),
     "lists": Entry("lists", "Show the lists of the list rules, and what they find in a log."),
     "serve": Entry("serving", "Decide clicks over HTTP."),

@@ -1,4 +1,4 @@
-"""Command of the shared store: seed. It needs no training or lake packages."""
+"""Commands of the shared store: seed, fold. They need no training or lake packages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from slidr.cli.options import Outcome, journals_option, printed, settings_option
-from slidr.clock import SystemClock
+from slidr.clock import HOUR, SystemClock
 from slidr.contest import read_champion
 from slidr.errors import JournalError, ServiceError, SettingsError
 from slidr.features.keys import read_secrets
@@ -17,9 +17,11 @@ from slidr.features.layout import compile_catalogue
 from slidr.features.redis.seeding import seed as seed_redis
 from slidr.features.redis.seeding import sequence_of
 from slidr.features.store import TERM, EmbeddedStore
-from slidr.journal import Journal
+from slidr.journal import Journal, tell_held, told_held
 from slidr.journals import Journals, journals_at
+from slidr.locking import only_run
 from slidr.service.recovery import Recovered, recover_shared
+from slidr.service.state_files import StateFiles
 from slidr.settings import Settings
 
 
@@ -51,9 +53,9 @@ def seed(settings: Settings, *, journals: tuple[Path, ...], incomplete: bool, em
     if not empty:
         found = _with_end(found, sequence, given)
     if not incomplete:
-        _refuse_missing(found, partitions)
-    last = _last(settings, journals)
-    if given is not None or found.folded or last >= sequence:
+        _refuse_missing(found, partitions, "seed")
+    last, shared = _last(settings, journals)
+    if given is not None or found.folded or shared or last >= sequence:
         # A process may hold sequences of which neither Redis nor these journals know; none is given out again.
         store.recent.skip((max(sequence, given or 0, last) // TERM + 1) * TERM, store.newest)
     written = seed_redis(addresses, store, partitions=partitions, secret=secret)
@@ -70,13 +72,68 @@ def seed(settings: Settings, *, journals: tuple[Path, ...], incomplete: bool, em
     )
 
 
-def _last(settings: Settings, named: tuple[Path, ...]) -> int:
-    """Return the greatest sequence that a journal holds; below zero where none holds any."""
-    last = -1
+@click.command(short_help="Make a state of what journals hold that share Redis, so that they may be shortened.")
+@settings_option
+@journals_option(" and its workers'; repeat it for all that share Redis")
+@click.option("--incomplete", is_flag=True, help="Fold although the journals lack clicks that were folded.")
+@printed
+def fold(settings: Settings, *, journals: tuple[Path, ...], incomplete: bool) -> Outcome:
+    """Fold what all journals of a shared store hold into the state of `storage.state`, and tell them how far it goes.
+
+    `slidr seed` begins there when Redis has lost its data, so that the entries before, once they are in the lake and
+    older than lake.journal_keep, may leave the journals: the services see to that, and `slidr ship` for those that are
+    stopped. Run it every day, after `slidr ship`; the services may run meanwhile. Decisions of the last hour are left
+    for the next time, since some of them may still be on their way into a journal. What lies beside a journal that was
+    copied from another machine, JOURNAL.held, has to be brought back to it.
+    """
+    redis_addresses(settings)
+    state, partitions = Path(settings.storage.state), settings.store.partitions
+    paths = journals or journals_at(Path(settings.storage.journal))
+    if not paths:
+        raise SettingsError(
+            f"there is no journal at {settings.storage.journal}; name those that share Redis: --journal"
+        )
+    layout = compile_catalogue(read_champion(settings.storage.registry, Path(settings.storage.bundles)).catalogue)
+    now = SystemClock().now()
+    pseudonymiser = read_secrets(Path(settings.storage.key_file)).at(now, layout.horizon)
+    store = EmbeddedStore(layout, most=settings.features.most_entities)
+    with only_run(state.with_name(f"{state.name}.lock")):
+        found = _restore(store, settings, pseudonymiser.fingerprint, paths, before=now - HOUR)
+        if not incomplete:
+            _refuse_missing(found, partitions, "fold")
+        files = StateFiles(state, Path(settings.storage.seed), None, settings.service.state_days)
+        files.prepare(store, pseudonymiser)
+        files.adopt(os.getpid())
+        files.keep(now)
+        for path in paths:
+            with _opened(path) as journal:
+                tell_held(path, journal.id, store.sequence)
+    return Outcome(
+        "\n".join(
+            [
+                f"{state} holds the state as of click {store.sequence:,}, {found.folded:,} clicks more than before",
+                *_notes(found, partitions),
+            ]
+        ),
+        {
+            "state": str(state),
+            "sequence": store.sequence,
+            "folded": found.folded,
+            "missing": found.missing,
+            "twice": found.twice,
+            "terms": found.terms,
+        },
+    )
+
+
+def _last(settings: Settings, named: tuple[Path, ...]) -> tuple[int, bool]:
+    """Return the greatest sequence that a journal holds, below zero where none does, and whether they were folded."""
+    last, folded = -1, False
     for path in named or journals_at(Path(settings.storage.journal)):
         with _opened(path) as journal:
             last = max(last, journal.last_sequence)
-    return last
+            folded |= told_held(path, journal.id) > 0
+    return last, folded
 
 
 def redis_addresses(settings: Settings) -> tuple[str, ...]:
@@ -91,7 +148,9 @@ def redis_addresses(settings: Settings) -> tuple[str, ...]:
     return addresses
 
 
-def _restore(store: EmbeddedStore, settings: Settings, fingerprint: str, named: tuple[Path, ...]) -> Recovered:
+def _restore(
+    store: EmbeddedStore, settings: Settings, fingerprint: str, named: tuple[Path, ...], before: int | None = None
+) -> Recovered:
     """Bring a store to where the journals end, from the service's own snapshot or the last backfill's."""
     storage = settings.storage
     own, seeded = Path(storage.state), Path(storage.seed)
@@ -106,7 +165,7 @@ def _restore(store: EmbeddedStore, settings: Settings, fingerprint: str, named: 
         return Recovered(store.sequence, 0, 0, 0, 0, ())
     with ExitStack() as stack:
         opened = Journals([stack.enter_context(_opened(path)) for path in journals])
-        return recover_shared(store, opened, start, fingerprint=fingerprint, seed=seeded)
+        return recover_shared(store, opened, start, fingerprint=fingerprint, seed=seeded, before=before)
 
 
 def _opened(path: Path) -> Journal:
@@ -126,8 +185,8 @@ def _with_end(found: Recovered, sequence: int, given: int | None) -> Recovered:
     )
 
 
-def _refuse_missing(found: Recovered, partitions: int) -> None:
-    """Refuse to seed without clicks that were folded.
+def _refuse_missing(found: Recovered, partitions: int, verb: str) -> None:
+    """Refuse to go on without clicks that were folded.
 
     Raises:
         ServiceError: sequences are missing that cannot be those of repeats.
@@ -135,7 +194,7 @@ def _refuse_missing(found: Recovered, partitions: int) -> None:
     if found.missing and (partitions == 1 or (found.ranges and found.ranges[0][0] == found.held)):
         raise ServiceError(
             f"no journal holds {_ranges(found)}, and rows would be wrong without them: name the journals of all"
-            " processes with --journal, bring back what was cut off, or seed without them with --incomplete"
+            f" processes with --journal, bring back what was cut off, or {verb} without them with --incomplete"
         )
 
 

@@ -25,7 +25,6 @@ from slidr.daily.calibration import calibrate_thresholds
 from slidr.daily.claims import Claim, Claims, inputs_of, is_done, run_key
 from slidr.daily.guard import champion_of, model_seen, overridden, record_overrides
 from slidr.daily.judge import EVALUATION, judge, make_bundle, read_evaluation, write_report
-from slidr.daily.locking import only_run
 from slidr.daily.plan import Progress, Run, plan_run
 from slidr.daily.recalibration import keep_network, plan_recalibration
 from slidr.daily.seen import Circumstances, data_seen
@@ -39,6 +38,7 @@ from slidr.guardrails import guard, guardrails
 from slidr.guardrails.seen import Seen
 from slidr.ingest import ingest
 from slidr.lake.delta import Lake
+from slidr.locking import only_run
 from slidr.registry import Registry, open_registry, record_changes
 from slidr.report.page import render_findings
 from slidr.rules import prepare_rules
@@ -105,6 +105,14 @@ Counting = Callable[[str], Callable[[int], None]]
 """Returns what is told how many more clicks of a stage are done."""
 
 
+def run_lock(settings: Settings) -> Path:
+    """Return the file that one run at a time holds; runs on several machines have files of their own.
+
+    Between those the registry decides.
+    """
+    return Path(settings.storage.networks) / "daily.lock"
+
+
 def run_daily(
     settings: Settings, clock: Clock, request: Request, progress: Progress, counting: Counting | None = None
 ) -> Result:
@@ -117,7 +125,7 @@ def run_daily(
         SlidrError: a stage could not do its work; slow features are built all the same.
     """
     check_request(request)
-    with only_run(Path(settings.storage.networks)):
+    with only_run(run_lock(settings)):
         # Before an hour of work is spent on a bundle that cannot be put anywhere.
         registry = open_registry(settings)
         registry.history()

@@ -24,10 +24,10 @@ from slidr.errors import JournalError
 from slidr.journal.erasing import erase
 from slidr.journal.file import APPLICATION, SCHEMA, lock, move_log, open_file, prepare, reported
 from slidr.journal.records import Context, Entry, Purchase, Shadow, codes, decode_context, words
-from slidr.journal.shortening import Shipped, shorten, shortened, tell_shipped, told_shipped
+from slidr.journal.shortening import Shipped, shorten, shortened, tell_held, tell_shipped, told_held, told_shipped
 
 __all__ = ["APPLICATION", "CHUNK", "SCHEMA", "Context", "Entry", "Journal", "Purchase", "Shadow", "Shipped"]
-__all__ += ["tell_shipped", "told_shipped"]
+__all__ += ["tell_held", "tell_shipped", "told_held", "told_shipped"]
 
 CHUNK = 10_000
 """Entries that a read holds in memory at once."""

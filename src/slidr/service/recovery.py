@@ -95,7 +95,13 @@ def catch_up(store: EmbeddedStore, journal: Journal, snapshot: Path, *, fingerpr
 
 
 def recover_shared(
-    store: EmbeddedStore, journals: Journals, snapshot: Path, *, fingerprint: str, seed: Path | None = None
+    store: EmbeddedStore,
+    journals: Journals,
+    snapshot: Path,
+    *,
+    fingerprint: str,
+    seed: Path | None = None,
+    before: int | None = None,
 ) -> Recovered:
     """Bring a fresh store to where the journals of processes that share a store end, and tell what they lack.
 
@@ -108,6 +114,7 @@ def recover_shared(
         snapshot: see `recover`.
         fingerprint: of the secret key.
         seed: see `recover`.
+        before: the first entry decided then or later ends what is folded, microseconds UTC; None: all is.
 
     Raises:
         FeatureError: the snapshot cannot be read.
@@ -117,7 +124,7 @@ def recover_shared(
     recovery = _SharedRecovery(store, journals, snapshot, fingerprint, rotated=False)
     if snapshot.exists():
         recovery.restore(seed)
-    folded = recovery.fold_journal()
+    folded = recovery.fold_journal(before)
     found = recovery.twice, recovery.missing, recovery.terms
     return Recovered(recovery.held, folded, *found, tuple(recovery.ranges))
 
@@ -167,11 +174,11 @@ class _Recovery:
         self.held, self.lacking = store.sequence, lacking
         store.forget(lacking, 0)
 
-    def fold_journal(self) -> int:
+    def fold_journal(self, before: int | None = None) -> int:
         """Fold the entries that are due, and return how many of them the snapshot did not hold."""
         start = 0 if self.lacking else self.held
         folded = 0
-        for kept in self.journals.kept(after=start - 1):
+        for kept in self.journals.kept(after=start - 1, before=before):
             for kind, run in groupby(kept, lambda pair: self._kind(*pair)):
                 folded += self._fold(kind, [entry for entry, _ in run])
         if self.stand < self.held:

@@ -18,7 +18,7 @@ from typing import Any
 from slidr.clock import HOUR, Clock, SystemClock
 from slidr.errors import SlidrError
 from slidr.features.store import EmbeddedStore
-from slidr.journal import Journal, told_shipped
+from slidr.journal import Journal, told_held, told_shipped
 from slidr.journal.moving import Mover
 from slidr.service.aside import Aside
 from slidr.service.batching import Batcher
@@ -152,7 +152,7 @@ class Upkeep:
                 await self._move(lambda: journal.checkpoint(self._mover.move))
                 self._files.adopt(aside.process)
                 self._files.keep(self._clock.now())
-                self._held = held
+                self._held, self._pause = held, 0
             except (SlidrError, OSError) as fault:
                 _log.warning("no snapshot was written, so the next start folds more of the journal: %s", fault)
 
@@ -173,17 +173,18 @@ class Upkeep:
         self._mover.close()
 
     def _shorten(self, journal: Journal, most: int) -> None:
-        """Let some entries leave the journal that are in the lake and in the last snapshot of this process.
+        """Let some entries leave the journal that are in the lake and in the last snapshot.
 
-        Over a shared store there is none: the way back after it lost its data leads through all of the journals.
+        Over a shared store that is the state of all journals, from which the way back leads after it lost its data.
         """
         self._pause -= 1
-        if not self._held or self._pause > 0:
+        if self._pause > 0:
             return
         removed = 0
         try:
-            shipped = told_shipped(journal.path, journal.id)
-            removed = journal.shorten(shipped, held=self._held, before=self._clock.now() - self._keep, most=most)
+            if held := self._held or told_held(journal.path, journal.id):
+                shipped = told_shipped(journal.path, journal.id)
+                removed = journal.shorten(shipped, held=held, before=self._clock.now() - self._keep, most=most)
         except SlidrError as fault:
             _log.warning("the journal keeps what is shipped: %s", fault)
         # With what is told wrong, or nothing to do, it looks again some seconds later.

@@ -1,4 +1,4 @@
-"""Locking: one run of the daily flow at a time on a machine, by a lock that the system drops with the process."""
+"""Locking: one run of a kind at a time on a machine, by a lock that the system drops with the process."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from slidr.errors import BusyError
 
 
 @contextmanager
-def only_run(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, which is made where missing.
+def only_run(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which is made where missing, with its folder.
 
-    The file stays, its lock does not: a process that is killed, however, leaves nothing that blocks the next one. Runs
-    on several machines have folders of their own, and the registry decides between them.
+    The file stays, its lock does not: a process that is killed leaves nothing that blocks the next one.
 
     Raises:
         BusyError: another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "daily.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
