@@ -17,7 +17,8 @@ from slidr.clock import DAY, MINUTE
 from slidr.collect import Collected, collect
 from slidr.errors import JournalError
 from slidr.features.keys import KeyRing, Pseudonymiser, Secret
-from slidr.journal import Journal, Purchase
+from slidr.journal import Journal, Purchase, Shipped
+from slidr.journal.told import told_collected
 from slidr.lake.delta import Lake
 from slidr.tables import CLICKS, PURCHASES
 
@@ -137,6 +138,24 @@ def test_a_collection_that_was_cut_off_is_done_again(tmp_path: Path) -> None:
         again.merge(PURCHASES, before)
         assert collect(again, [journal], RING) == Collected(2, 0, 0, 1)
     assert again.read(PURCHASES).equals(before)
+
+
+def test_what_is_collected_may_leave_the_journal(tmp_path: Path) -> None:
+    """The journal is told how far it was collected, though an earlier collection could not; the next goes on there."""
+    lake, path = Lake(str(tmp_path / "lake")), tmp_path / "journal.sqlite"
+    clicked(lake, "anna")
+    for told in (False, True):
+        with report(path, purchase(1, "anna"), purchase(2, "anna")) as journal:
+            collect(lake, [journal], RING)
+            assert told_collected(path, journal.id) == 2
+        if not told:
+            path.with_name(f"{path.name}.collected").unlink()
+    with Journal(path) as journal:
+        assert journal.shorten(Shipped(), held=0, before=START + 9 * DAY, most=9, collected=2) == 2
+    with report(path, purchase(1, "bela"), purchase(3, "anna")) as journal:
+        assert collect(lake, [journal], RING) == Collected(2, 1, 0, 0), "the lake knows who was told of again"
+        assert collect(lake, [journal], RING) == Collected(0, 0, 0, 0)
+    assert users(lake) == dict.fromkeys(("p1", "p2", "p3"), "anna")
 
 
 def test_accounts_of_a_log_that_look_like_hashes_stay(tmp_path: Path) -> None:

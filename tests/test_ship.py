@@ -16,7 +16,8 @@ from tests.test_journal import CONTEXT, entry, shadow
 from slidr import ship as shipping
 from slidr.clock import DAY, HOUR, ManualClock
 from slidr.errors import JournalError, TableError
-from slidr.journal import Entry, Journal, Shipped, told_shipped
+from slidr.journal import Entry, Journal, Shipped
+from slidr.journal.told import told_shipped
 from slidr.lake.delta import Lake
 from slidr.ship import Done, ship, shipped_of
 from slidr.tables import CONTEXTS, DECISIONS, ROWS, SHADOWS

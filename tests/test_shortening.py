@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from tests.test_journal import entry, shadow
 
 from slidr.errors import JournalError
-from slidr.journal import Journal, Shipped, tell_shipped, told_shipped
-from slidr.journal.shortening import marker
+from slidr.journal import Journal, Purchase, Shipped
+from slidr.journal.told import beside, tell_shipped, told_shipped
 
 ALL = Shipped(10**9, 10**9)
 LATER = 2**62
@@ -91,6 +92,26 @@ def test_entries_apart_leave_by_their_own_number_and_are_never_named_again(path:
         assert [number for number, _ in journal.apart(3, 10)] == [4]
 
 
+def test_purchases_leave_once_they_are_in_the_lake(path: Path) -> None:
+    """Only collected and old ones go, the oldest first; numbers are not given out again, an id of one gone is new."""
+    bought = [Purchase(f"p{place}", place, None, None, 5, "EUR", place) for place in range(10)]
+    with Journal(path) as journal:
+        journal.report(bought)
+        (read,) = journal.purchases()
+        numbers = [number for number, _ in read]
+        shorten = partial(journal.shorten, Shipped(), held=0)
+        assert shorten(before=LATER, most=100) == 0
+        assert shorten(before=2, most=100, collected=numbers[4]) == 2
+        assert shorten(before=LATER, most=2, collected=numbers[4]) == 2
+        assert journal.shortened_purchases == numbers[3]
+        assert shorten(before=LATER, most=100, collected=10**9) == 6
+        assert journal.last_purchase >= numbers[-1]
+    with Journal(path) as journal:
+        assert journal.report(bought[:1]) == [True]
+        (((number, _),),) = journal.purchases()
+        assert number > numbers[-1]
+
+
 def test_a_journal_of_the_second_schema_is_brought_up(path: Path) -> None:
     """Entries that were not folded stand apart, in the order of their appending, and the others in theirs."""
     with Journal(path) as journal:
@@ -114,8 +135,8 @@ def test_what_is_told_of_a_journal_is_believed_only_as_it_was_written(path: Path
     assert told_shipped(path, "one") == Shipped(5, 2)
     with pytest.raises(JournalError, match="tells of journal one"):
         told_shipped(path, "two")
-    text = marker(path).read_text()
+    text = beside(path, "shipped").read_text()
     for changed in (text.replace("5", "9999", 1), text[:20], "[]", "", '{"check": 1}'):
-        marker(path).write_text(changed)
+        beside(path, "shipped").write_text(changed)
         with pytest.raises(JournalError, match="is not as `slidr ship` wrote it; delete it"):
             told_shipped(path, "one")

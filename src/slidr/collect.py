@@ -19,6 +19,7 @@ from slidr.clock import DAY, midnight
 from slidr.errors import JournalError
 from slidr.features.keys import KeyRing, Pseudonymiser
 from slidr.journal import Journal, Purchase
+from slidr.journal.told import tell_collected
 from slidr.lake.delta import Lake
 from slidr.lake.schema import arrow_schema
 from slidr.tables import CLICKS, PURCHASES
@@ -49,7 +50,8 @@ def collect(lake: Lake, journals: Sequence[Journal], ring: KeyRing) -> Collected
 
     Up to where a journal was collected is an application transaction of PURCHASES, so that each purchase is read once;
     a collection that ended before it was committed is done again, and changes nothing. A purchase_id that the lake
-    holds already, from a log or another journal, stays as it is.
+    holds already, from a log or another journal, stays as it is. Journals are told up to where their purchases may
+    leave them.
 
     Args:
         lake: where to.
@@ -72,9 +74,12 @@ def collect(lake: Lake, journals: Sequence[Journal], ring: KeyRing) -> Collected
     chosen = known | (np.arange(rows.num_rows) < len(fresh))
     if chosen.any():
         lake.merge(PURCHASES, rows.filter(pa.array(chosen)))
-    for part in parts:
+    for journal, part in zip(journals, parts, strict=True):
         if part.last:
             lake.append(PURCHASES, _rows([]), (part.application, part.last))
+        if upto := lake.transaction(PURCHASES, part.application):
+            # Also where an earlier collection ended before it was told.
+            tell_collected(journal.path, journal.id, upto)
     named = int(np.count_nonzero(known[len(fresh) :]))
     return Collected(len(reported), len(fresh), named, int(np.count_nonzero(~known)))
 

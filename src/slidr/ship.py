@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from slidr.clock import Clock
 from slidr.errors import JournalError
-from slidr.journal import Entry, Journal, Shipped, tell_shipped, told_held
+from slidr.journal import Entry, Journal, Shipped
+from slidr.journal.told import tell_shipped, told_collected, told_held
 from slidr.journals import Journals
 from slidr.lake.delta import Lake
 from slidr.lake.schema import arrow_schema
@@ -212,11 +213,12 @@ def _shorten(journal: Journal, shipped: Shipped, before: int, state: Path | None
     """Shorten a journal that no service holds, and tell the service that holds it, or will, what is shipped."""
     tell_shipped(journal.path, journal.id, shipped)
     held = told_held(journal.path, journal.id) if state is None else _held(state)
-    if not held:
+    collected = told_collected(journal.path, journal.id)
+    if not (held or collected):
         return None
     with suppress(JournalError), Journal(journal.path) as own:
         removed = 0
-        while some := own.shorten(shipped, held=held, before=before, most=_REMOVED):
+        while some := own.shorten(shipped, held=held, before=before, most=_REMOVED, collected=collected):
             removed += some
         own.checkpoint()
         return removed

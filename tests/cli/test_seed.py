@@ -23,7 +23,8 @@ from slidr.features.layout import compile_catalogue
 from slidr.features.redis.seeding import sequence_of
 from slidr.features.redis.store import RedisStore
 from slidr.features.store import TERM, EmbeddedStore
-from slidr.journal import Entry, Journal, told_held
+from slidr.journal import Entry, Journal
+from slidr.journal.told import told_held
 from slidr.lake.delta import Lake
 from slidr.locking import only_run
 from slidr.service.answers import Recorder

@@ -14,7 +14,7 @@ from tests.test_ship import fill
 from slidr.clock import DAY, HOUR, ManualClock
 from slidr.errors import RecordsError
 from slidr.features.keys import KeyRing, Secret
-from slidr.journal import Journal
+from slidr.journal import Journal, Purchase, Shipped
 from slidr.lake.delta import Lake
 from slidr.records import backup as backing
 from slidr.records.backup import MANIFEST, backup
@@ -108,6 +108,19 @@ def test_a_journal_that_the_service_writes_is_copied(places: Places, tmp_path: P
         fill(journal, first=40, count=10)
         made = backup(places, tmp_path / "backup", at=NOW)
     assert (made.journals["journal.sqlite"].last, made.journals["journal.sqlite"].entries) == (49, 60)
+
+
+@pytest.mark.parametrize("gone", ["entries", "purchases"])
+def test_what_left_a_journal_is_in_the_backup_s_lake(places: Places, tmp_path: Path, gone: str) -> None:
+    """A journal that was shortened after the lake was chosen is no part of a backup: what left it would be nowhere."""
+    with Journal(places.journal) as journal:
+        journal.report([Purchase(f"p{place}", place, None, None, 5, "EUR", place) for place in range(3)])
+        everything = {"entries": (Shipped(10**9, 0), 10**9, 0), "purchases": (Shipped(), 0, 2)}
+        shipped, held, collected = everything[gone]
+        assert journal.shorten(shipped, held=held, before=2**62, most=100, collected=collected) > 0
+    with pytest.raises(RecordsError, match=r"journal\.sqlite was shortened while it was copied, beyond what the lake"):
+        backup(places, tmp_path / "backup", at=NOW)
+    assert not (tmp_path / "backup" / MANIFEST).exists()
 
 
 def test_places_that_are_in_use_are_refused(places: Places, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from tests.service.running import ask, started
 from slidr.clock import HOUR, ManualClock
 from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
-from slidr.journal import Journal, Shipped, tell_held, tell_shipped
-from slidr.journal.shortening import marker
+from slidr.journal import Journal, Purchase, Shipped
+from slidr.journal.told import beside, tell_collected, tell_held, tell_shipped
 from slidr.service import upkeep as upkeep_module
 from slidr.service.answers import Answer
 from slidr.service.lifecycle import Parts, Service
@@ -180,7 +180,7 @@ def test_what_a_killed_process_left_is_cleared(parts: Parts) -> None:
 
 
 def test_what_the_state_of_all_journals_holds_leaves_this_one(parts: Parts) -> None:
-    """A service that writes no snapshots of its own, since it shares a store, is told up to where entries may leave."""
+    """A service without snapshots of its own is told up to where entries may leave, and up to where purchases."""
 
     async def run() -> None:
         async with started(parts) as service:
@@ -190,8 +190,11 @@ def test_what_the_state_of_all_journals_holds_leaves_this_one(parts: Parts) -> N
             journal = service.batcher.journal
             tell_shipped(journal.path, journal.id, Shipped(14, 0))
             tell_held(journal.path, journal.id, 10)
+            journal.report([Purchase(f"p{place}", NOW, None, None, None, None, NOW) for place in range(5)])
+            tell_collected(journal.path, journal.id, 3)
             upkeep.tick(service.batcher)
             assert [entry.sequence for entry in next(journal.entries())] == list(range(9, 20))
+            assert [number for number, _ in next(journal.purchases())] == [4, 5]
             upkeep.close()
 
     asyncio.run(run())
@@ -213,7 +216,7 @@ def test_shipped_entries_leave_the_journal_while_it_is_idle(parts: Parts, caplog
             await upkeep.write(batcher.live, journal)
             upkeep.tick(batcher)
             assert [entry.sequence for entry in next(journal.entries())] == [15, 16, 17, 18, 19]
-            marker(journal.path).write_text("{}")
+            beside(journal.path, "shipped").write_text("{}")
             for _ in range(100):
                 upkeep.tick(batcher)
             assert len(next(journal.entries())) == 5

@@ -17,7 +17,8 @@ from slidr.features.layout import compile_catalogue
 from slidr.features.redis.seeding import seed as seed_redis
 from slidr.features.redis.seeding import sequence_of
 from slidr.features.store import TERM, EmbeddedStore
-from slidr.journal import Journal, tell_held, told_held
+from slidr.journal import Journal
+from slidr.journal.told import tell_held, told_held
 from slidr.journals import Journals, journals_at
 from slidr.locking import only_run
 from slidr.service.recovery import Recovered, recover_shared

@@ -24,10 +24,9 @@ from slidr.errors import JournalError
 from slidr.journal.erasing import erase
 from slidr.journal.file import APPLICATION, SCHEMA, lock, move_log, open_file, prepare, reported
 from slidr.journal.records import Context, Entry, Purchase, Shadow, codes, decode_context, words
-from slidr.journal.shortening import Shipped, shorten, shortened, tell_held, tell_shipped, told_held, told_shipped
+from slidr.journal.shortening import Shipped, shorten, shorten_purchases, shortened, shortened_purchases
 
 __all__ = ["APPLICATION", "CHUNK", "SCHEMA", "Context", "Entry", "Journal", "Purchase", "Shadow", "Shipped"]
-__all__ += ["tell_held", "tell_shipped", "told_held", "told_shipped"]
 
 CHUNK = 10_000
 """Entries that a read holds in memory at once."""
@@ -214,8 +213,8 @@ class Journal:
             )
             return [(number, _loaded(tuple(stored))) for number, *stored in found]
 
-    def shorten(self, shipped: Shipped, *, held: int, before: int, most: int) -> int:
-        """Remove old entries that are in the lake and in a snapshot, in one transaction; returns how many.
+    def shorten(self, shipped: Shipped, *, held: int, before: int, most: int, collected: int = 0) -> int:
+        """Remove old entries that are in the lake and in a snapshot, and old purchases, at once; returns how many.
 
         The pages that become free are used again, so the file stops growing. What was removed is remembered: sequences
         below zero are not given out again.
@@ -223,14 +222,16 @@ class Journal:
         Args:
             shipped: up to where the lake has the entries.
             held: clicks that a snapshot holds; the last of them stays, since it tells that both belong together.
-            before: entries decided from then on stay, microseconds UTC.
-            most: entries to remove at once.
+            before: entries decided and purchases reported from then on stay, microseconds UTC.
+            most: of them to remove at once.
+            collected: number up to which purchases are in the lake.
 
         Raises:
             JournalError: the journal cannot be written.
         """
         with self._transaction():
-            return shorten(self._connection, shipped, min(held - 2, self._newest - 1), before, most)
+            removed = shorten(self._connection, shipped, min(held - 2, self._newest - 1), before, most) if held else 0
+            return removed + shorten_purchases(self._connection, collected, before, most - removed)
 
     def erase(self, hashes: AbstractSet[int]) -> tuple[int, int]:
         """Forget an account, and overwrite what the file held of it; see `erasing.erase`.
@@ -254,6 +255,12 @@ class Journal:
         """Up to where entries were removed."""
         with reported(self.path):
             return shortened(self._connection).upto
+
+    @property
+    def shortened_purchases(self) -> int:
+        """Up to which number purchases were removed."""
+        with reported(self.path):
+            return shortened_purchases(self._connection)
 
     def unfolded(self, since: int) -> list[Entry]:
         """Return the entries of clicks that were not folded and decided from a time on, oldest first.
@@ -322,7 +329,7 @@ class Journal:
     def last_purchase(self) -> int:
         """The number of the last purchase that was reported; 0 before the first."""
         with reported(self.path):
-            return int(self._value("SELECT max(number) FROM purchases") or 0)
+            return int(self._value("SELECT max(seq) FROM sqlite_sequence WHERE name = 'purchases'") or 0)
 
     @property
     def next_unfolded(self) -> int:

@@ -1,22 +1,14 @@
 """Shortening: entries that are in the lake, and in a snapshot of the state, leave the journal.
 
-The service holds the journal's lock, so that it shortens its own; `slidr ship` tells it, by a file beside the journal,
-up to where the lake has the entries, and where processes share a store `slidr fold` tells them up to where the state of
-all of their journals has them.
+Purchases that were reported leave once they are in the lake. The service holds the journal's lock, so that it shortens
+its own; it is told up to where, see `told`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import sqlite3
-import threading
-from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
-
-from slidr.errors import JournalError
 
 
 class Shipped(NamedTuple):
@@ -34,45 +26,6 @@ class Shipped(NamedTuple):
 class _Shortened(NamedTuple):
     upto: Shipped
     lowest: int
-
-
-def marker(journal: Path) -> Path:
-    """Return the file that tells what of a journal is shipped.
-
-    >>> marker(Path("journal.sqlite")).name
-    'journal.sqlite.shipped'
-    """
-    return journal.with_name(f"{journal.name}.shipped")
-
-
-def tell_shipped(journal: Path, name: str, shipped: Shipped) -> None:
-    """Write down what of a journal, with this id, is shipped; whole or not at all."""
-    _tell(marker(journal), name, shipped._asdict())
-
-
-def told_shipped(journal: Path, name: str) -> Shipped:
-    """Return what of a journal, with this id, was told to be shipped; nothing where nothing was.
-
-    Raises:
-        JournalError: the file was changed by another hand, or tells of another journal.
-    """
-    told = _told(marker(journal), name, "slidr ship")
-    return Shipped(told["sequence"], told["number"]) if told else Shipped()
-
-
-def tell_held(journal: Path, name: str, held: int) -> None:
-    """Write down how many clicks the state of all journals of a store holds; whole or not at all."""
-    _tell(_held_marker(journal), name, {"held": held})
-
-
-def told_held(journal: Path, name: str) -> int:
-    """Return how many clicks a state of all journals was told to hold; zero where nothing was.
-
-    Raises:
-        JournalError: the file was changed by another hand, or tells of another journal.
-    """
-    told = _told(_held_marker(journal), name, "slidr fold")
-    return told["held"] if told else 0
 
 
 def shortened(connection: sqlite3.Connection) -> _Shortened:
@@ -109,35 +62,21 @@ def shorten(connection: sqlite3.Connection, shipped: Shipped, last: int, before:
     return len(rows)
 
 
-def _held_marker(journal: Path) -> Path:
-    return journal.with_name(f"{journal.name}.held")
+def shorten_purchases(connection: sqlite3.Connection, collected: int, before: int, most: int) -> int:
+    """Remove purchases up to the number `collected`; see `Journal.shorten`."""
+    numbers = connection.execute(
+        "SELECT number FROM (SELECT number, reported_at FROM purchases WHERE number <= ? ORDER BY number LIMIT ?)"
+        " WHERE reported_at < ?",
+        (collected, most, before),
+    ).fetchall()
+    if numbers:
+        connection.executemany("DELETE FROM purchases WHERE number = ?", numbers)
+        upto = max(shortened_purchases(connection), *numbers[-1])
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('shortened purchases', ?)", (str(upto),))
+    return len(numbers)
 
 
-def _tell(path: Path, name: str, numbers: dict[str, int]) -> None:
-    told = {"journal": name, **numbers}
-    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-    part.write_text(json.dumps({**told, "check": _check(told)}) + "\n")
-    part.replace(path)
-
-
-def _told(path: Path, name: str, command: str) -> dict[str, int] | None:
-    """Return the numbers that a command wrote down; None where it has not."""
-    try:
-        told = json.loads(path.read_bytes())
-        check = told.pop("check")
-        whose = told["journal"]
-        numbers = {key: int(value) for key, value in told.items() if key != "journal"}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, AttributeError, KeyError):
-        check = whose = told = None
-        numbers = {}
-    if told is None or check != _check(told):
-        raise JournalError(f"{path} is not as `{command}` wrote it; delete it, and the next `{command}` writes it anew")
-    if whose != name:
-        raise JournalError(f"{path} tells of journal {whose}, not of {name}, beside which it lies; delete it")
-    return numbers
-
-
-def _check(told: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+def shortened_purchases(connection: sqlite3.Connection) -> int:
+    """Return up to which number purchases were removed."""
+    found = connection.execute("SELECT value FROM meta WHERE key = 'shortened purchases'").fetchone()
+    return int(found[0]) if found else 0

@@ -32,7 +32,7 @@ from slidr.journal import SCHEMA, Journal
 from slidr.lake.delta import Lake
 from slidr.lake.stored import held_version, reported
 from slidr.records.places import Held, Places, Tree, empty, parts, read_held, written
-from slidr.tables import CONTEXTS, DECISIONS, ROWS, SHADOWS, TABLES, Table
+from slidr.tables import CONTEXTS, DECISIONS, PURCHASES, ROWS, SHADOWS, TABLES, Table
 
 FORMAT = 1
 """Version of the layout of a backup."""
@@ -230,22 +230,29 @@ def journal_held(path: Path) -> JournalHeld:
 
 def _refuse_gaps(lake: Lake, places: Places, to: Path, pinned: dict[str, _Pinned], names: tuple[str, ...]) -> None:
     """Refuse journals that were shortened beyond what is in the lake, at its chosen version, or in the snapshot."""
-    chosen = pinned[DECISIONS.name].held.version if DECISIONS.name in pinned else None
     state = to / "state" / places.state.name
     for name in names:
         with Journal(to / "journals" / name, write=False) as journal:
             removed = journal.shortened
-            shipped = [0, 0]
-            if chosen is not None:
-                with reported(lake.address(DECISIONS)):
-                    delta = lake.open(DECISIONS, chosen)
-                    shipped = [delta.transaction_version(f"{journal.id}:{part}") or 0 for part in ("order", "apart")]
-            behind = removed.sequence + 1 > shipped[0] or removed.number > shipped[1]
+            gone = {"order": removed.sequence + 1, "apart": removed.number}
+            behind = _behind(lake, pinned, DECISIONS, journal.id, gone)
+            behind |= _behind(lake, pinned, PURCHASES, journal.id, {"purchases": journal.shortened_purchases})
             if behind or (removed.sequence >= 0 and _clicks(state) <= removed.sequence):
                 raise RecordsError(
                     f"{name} was shortened while it was copied, beyond what the {'lake' if behind else 'snapshot'} of"
                     " this backup holds; delete the folder and run this again"
                 )
+
+
+def _behind(lake: Lake, pinned: dict[str, _Pinned], table: Table, journal: str, gone: dict[str, int]) -> bool:
+    """Return whether a table, at its chosen version, lacks some of what has left a journal, by the part's name."""
+    if not any(gone.values()):
+        return False
+    if table.name not in pinned:
+        return True
+    with reported(lake.address(table)):
+        delta = lake.open(table, pinned[table.name].held.version)
+        return any((delta.transaction_version(f"{journal}:{part}") or 0) < upto for part, upto in gone.items())
 
 
 def _clicks(state: Path) -> int:

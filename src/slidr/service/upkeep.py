@@ -18,8 +18,9 @@ from typing import Any
 from slidr.clock import HOUR, Clock, SystemClock
 from slidr.errors import SlidrError
 from slidr.features.store import EmbeddedStore
-from slidr.journal import Journal, told_held, told_shipped
+from slidr.journal import Journal
 from slidr.journal.moving import Mover
+from slidr.journal.told import told_collected, told_held, told_shipped
 from slidr.service.aside import Aside
 from slidr.service.batching import Batcher
 from slidr.service.live import Live
@@ -173,7 +174,7 @@ class Upkeep:
         self._mover.close()
 
     def _shorten(self, journal: Journal, most: int) -> None:
-        """Let some entries leave the journal that are in the lake and in the last snapshot.
+        """Let some entries leave the journal that are in the lake and in the last snapshot, and purchases in the lake.
 
         Over a shared store that is the state of all journals, from which the way back leads after it lost its data.
         """
@@ -182,9 +183,11 @@ class Upkeep:
             return
         removed = 0
         try:
-            if held := self._held or told_held(journal.path, journal.id):
-                shipped = told_shipped(journal.path, journal.id)
-                removed = journal.shorten(shipped, held=held, before=self._clock.now() - self._keep, most=most)
+            held = self._held or told_held(journal.path, journal.id)
+            shipped, collected = told_shipped(journal.path, journal.id), told_collected(journal.path, journal.id)
+            if held or collected:
+                before = self._clock.now() - self._keep
+                removed = journal.shorten(shipped, held=held, before=before, most=most, collected=collected)
         except SlidrError as fault:
             _log.warning("the journal keeps what is shipped: %s", fault)
         # With what is told wrong, or nothing to do, it looks again some seconds later.
