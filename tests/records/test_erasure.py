@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
+from itertools import cycle
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from deltalake import DeltaTable
+from deltalake.table import TableAlterer
 from tests import small
 from tests.replayed import KEY, NOW, bundles, clicks_of, holding, plan_of
 
 from slidr.audit import Audit
 from slidr.clock import DAY, HOUR, ManualClock
 from slidr.decide import Decider
-from slidr.errors import JournalError
+from slidr.errors import JournalError, SlidrError
 from slidr.features.keys import KeyRing, Secret
 from slidr.features.layout import compile_catalogue
 from slidr.features.store import EmbeddedStore
 from slidr.journal import Journal, Purchase
 from slidr.lake.delta import Lake
 from slidr.records.erasure import Erased, Erasure, erase
+from slidr.records.lake_erasure import ERASED
 from slidr.replay.recompute import begin, recompute
 from slidr.replay.running import publish
 from slidr.service.answers import Recorder
@@ -81,6 +87,90 @@ def test_nothing_of_a_person_is_left(tmp_path: Path) -> None:
     assert holding(lake) == said
     again = erased(tmp_path, lake)
     assert (sum(again.rows.values()), again.purchases) == (0, 0)
+
+
+class Killed(BaseException):
+    """Ends an erasure as a kill does: nothing behind it is done."""
+
+
+class Ending:
+    """Tells the steps of an erasure, and ends it before one of them.
+
+    Args:
+        patch: puts itself before the steps.
+        before: the place of the step; none has -1.
+        fault: what ends it.
+
+    Attributes:
+        steps: those that were begun.
+    """
+
+    def __init__(
+        self, patch: pytest.MonkeyPatch, before: int | None = None, fault: BaseException | None = None
+    ) -> None:
+        self.steps: list[str] = []
+        self._before, self._fault = before, fault
+        for owner, name in (
+            *((Lake, name) for name in ("write", "open")),
+            *((Journal, name) for name in ("erase", "_transaction")),
+            *((DeltaTable, name) for name in ("vacuum", "create_checkpoint", "cleanup_metadata")),
+            (TableAlterer, "set_table_properties"),
+            (Audit, "extend"),
+        ):
+            self._tell(patch, owner, name)
+
+    def _tell(self, patch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+        go = getattr(owner, name)
+
+        def step(*arguments: object, **named: object) -> object:
+            if len(self.steps) == self._before and self._fault is not None:
+                raise self._fault
+            self.steps.append(name)
+            return go(*arguments, **named)
+
+        patch.setattr(owner, name, step)
+
+    def kinds(self) -> list[int]:
+        """Return the place of the first step of each kind: what it is, and what was done before it."""
+        pairs = list(zip([None, *self.steps], self.steps, strict=False))
+        return sorted({pair: place for place, pair in reversed(list(enumerate(pairs)))}.values())
+
+
+def test_an_erasure_that_was_ended_is_done_by_the_next(tmp_path: Path) -> None:
+    """Ended before a step of any kind, by a kill or a full disk, and asked for again, it leaves what it does whole."""
+    lake = served(tmp_path / "served")
+    said = holding(lake)
+    shutil.copytree(tmp_path / "served", tmp_path / "whole")
+    whole = Lake(str(tmp_path / "whole" / "lake"))
+    with pytest.MonkeyPatch.context() as patch:
+        ending = Ending(patch)
+        erased(tmp_path / "whole", whole)
+    assert len(ending.steps) > 30
+    faults = cycle((Killed(), OSError(errno.ENOSPC, "No space left on device")))
+    for place in ending.kinds():
+        folder = tmp_path / str(place)
+        shutil.copytree(tmp_path / "served", folder)
+        mine = Lake(str(folder / "lake"))
+        with pytest.MonkeyPatch.context() as patch:
+            Ending(patch, place, next(faults))
+            with pytest.raises((Killed, OSError, SlidrError)):
+                erased(folder, mine)
+        assert holding(mine) == said
+        erased(folder, mine)
+        assert (place, bytes_left(folder)) == (place, [])
+        assert holding(mine) == said
+        assert tables(mine) == tables(whole)
+        assert not Audit(folder / "registry").verify().faults
+
+
+def tables(lake: Lake) -> list[object]:
+    """Return what the tables hold in which somebody was, and what they say of how long their log is kept."""
+    found: list[object] = []
+    for table in ERASED:
+        if lake.exists(table):
+            held = lake.read(table)
+            found += [sorted(map(str, held.to_pylist())), lake.open(table).metadata().configuration]
+    return found
 
 
 def test_the_audit_log_names_nobody(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ _USER = ("user",)
 _FALSE = pa.scalar(value=False)
 _WORD = 8  # bytes of a key
 _RETENTION = "delta.logRetentionDuration"
+_KEPT, _NOTHING = "interval 30 days", "interval 0 days"  # Delta's own default, and what an erasure asks for
 _Erasing = Callable[[pa.Table], tuple[NDArray[np.bool_], pa.Table]]
 
 
@@ -203,9 +204,10 @@ def _forget(lake: Lake, table: Table) -> None:
     with reported(lake.address(table)):
         lake.open(table).vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
         delta = lake.open(table)
-        kept = delta.metadata().configuration.get(_RETENTION, "interval 30 days")
-        delta.alter.set_table_properties({_RETENTION: "interval 0 days"})
+        kept = delta.metadata().configuration.get(_RETENTION, _KEPT)
+        delta.alter.set_table_properties({_RETENTION: _NOTHING})
         delta = lake.open(table)
         delta.create_checkpoint()
         delta.cleanup_metadata()
-        delta.alter.set_table_properties({_RETENTION: kept})
+        # An erasure that was ended on the way has left it as it set it.
+        delta.alter.set_table_properties({_RETENTION: _KEPT if kept == _NOTHING else kept})
