@@ -100,6 +100,12 @@ def test_a_bundle_without_a_reference_explains_by_the_score(tmp_path: Path) -> N
     assert len(explain(one, CONTEXT)) == 1
 
 
+def test_a_row_that_was_erased_leaves_the_score(bundle: Bundle) -> None:
+    """Where the features of a click are gone, its decision is explained by what the model said."""
+    said = explain(entry(bundle, Verdict.INVALID_SOPHISTICATED, MODEL, score=0.9), CONTEXT, Explainer(bundle))
+    assert [reason.code for reason in said] == [MODEL]
+
+
 def test_another_bundle_does_not_explain(bundle: Bundle) -> None:
     """An explainer of another bundle is refused, for its reasons would not be those of the decision."""
     other = entry(bundle, Verdict.INVALID_SOPHISTICATED, MODEL, score=0.9)._replace(bundle="elsewhere")

@@ -198,6 +198,16 @@ def test_a_replay_leaves_erased_clicks_alone(tmp_path: Path) -> None:
     assert outcome.tally.left >= done.rows["rows"]
 
 
+def test_what_was_not_shipped_is_shipped_without_features(tmp_path: Path) -> None:
+    """The rows of entries that the lake has not got are emptied in the journal, and come to the lake as they are."""
+    lake, empty = served(tmp_path), Lake(str(tmp_path / "empty"))
+    done = erased(tmp_path, lake)
+    with Journal(tmp_path / "journal.sqlite", write=False) as journal:
+        ship(empty, [journal], clock=ManualClock(NOW), keep=25 * HOUR)
+    rows = empty.read(ROWS, columns=["row"])["row"].to_pylist()
+    assert sum(not row for row in rows) == done.entries
+
+
 def test_a_journal_in_use_is_refused(tmp_path: Path) -> None:
     """What a service holds is not changed under its hands."""
     served(tmp_path)

@@ -272,3 +272,26 @@ def test_the_next_secret_key_starts_where_its_hashes_begin(bundle: Bundle, tmp_p
         first = EmbeddedStore(layout)
         assert recover(first, journal, tmp_path / "none", fingerprint=old.fingerprint) == 100
         assert min(first.since.values()) > newest
+
+
+@pytest.mark.parametrize("rotating", [False, True])
+def test_what_was_erased_keeps_its_place(bundle: Bundle, tmp_path: Path, *, rotating: bool) -> None:
+    """Clicks of an erased account are folded again without whose they are, with the hashes of either key."""
+    old, new = Pseudonymiser(SECRET), Pseudonymiser(SECRET[::-1])
+    known = (old.fingerprint, new.fingerprint)
+    serving = Pseudonymiser(SECRET, beside=new, known=known) if rotating else old
+    layout = compile_catalogue(bundle.catalogue)
+    store = EmbeddedStore(layout)
+    if rotating:
+        store.accompany(EmbeddedStore(layout))
+    with Journal(tmp_path / "j.sqlite") as journal:
+        journal.declare_secrets(known if rotating else known[:1])
+        decide(Decider(bundle, store, serving), range(60), journal)
+        hashes = frozenset(int(one.texts(["user-3"])[0]) for one in (old, new))
+        assert journal.erase(hashes) == (9, 0)
+        entries = {entry.sequence: entry for entry in next(journal.entries())}
+        assert {place for place, entry in entries.items() if not entry.row} == set(range(3, 60, 7))
+        for fingerprint in known if rotating else known[:1]:
+            again = EmbeddedStore(layout)
+            assert recover(again, journal, tmp_path / "none", fingerprint=fingerprint) == 60
+            assert again.sequence == 60

@@ -191,15 +191,16 @@ def test_a_click_journalled_twice_is_found(served: Served, lake: Lake, tmp_path:
 
 
 def test_unsound_rows_are_counted_apart(served: Served, lake: Lake, tmp_path: Path) -> None:
-    """A click whose state was cold, evicted or out of reach is not compared, and one without identifiers is."""
+    """A click of a cold or evicted state, out of reach or erased is not compared; one without identifiers is."""
     entries = [
         changed(entry, "clicks_user_1h", 9e9) if entry.sequence in {5, 6, 7} else entry for entry in served.entries
     ]
     reasons = {5: ("state_cold",), 6: ("state_cold",), 7: ("store_unavailable",), 8: ("no_identifiers",)}
     entries = [entry._replace(reasons=reasons.get(entry.sequence, entry.reasons)) for entry in entries]
+    entries[9] = entries[9]._replace(row=b"")
     found = against_lake(lake, write(tmp_path, served, entries))
-    assert found.unsound == {"state_cold": 2, "store_unavailable": 1}
-    assert (found.compared, found.different, found.only_lake) == (len(CLICKS) - 3, 0, 0)
+    assert found.unsound == {"state_cold": 2, "store_unavailable": 1, "erased": 1}
+    assert (found.compared, found.different, found.only_lake) == (len(CLICKS) - 4, 0, 0)
 
 
 def test_a_span_of_time(served: Served, lake: Lake, tmp_path: Path) -> None:

@@ -162,4 +162,7 @@ def _contributed(entry: Entry, explainer: Explainer | None) -> tuple[Reason, ...
             f"click {entry.click_id} was decided by bundle {entry.bundle}, and cannot be explained by bundle"
             f" {explainer.bundle.id}; fetch the bundle that decided from the registry"
         )
+    if not entry.row:
+        # Of an account that was erased.
+        return ()
     return explainer.explain(np.frombuffer(entry.row, "<f4"), entry.time)

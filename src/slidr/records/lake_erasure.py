@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from slidr.clock import DAY, midnight
 from slidr.features.keys import KeyRing, Pseudonymiser
+from slidr.journal.erasing import zeroed
 from slidr.journal.records import decode_context
 from slidr.lake.delta import Lake
 from slidr.lake.stored import reported
@@ -126,10 +127,10 @@ def _keyless(
     contexts, keys, rows = (data[name].to_pylist() for name in ("context", "keys", "row"))
     changed = np.zeros(len(mine), np.bool_)
     for place in np.flatnonzero(mine).tolist():
-        kept = keys[place][2 * _WORD * len(entities.get(contexts[place], ())) :] if contexts[place] in entities else b""
-        zeroed = bytes(len(keys[place]) - len(kept)) + kept
-        changed[place] = zeroed != keys[place] or rows[place] != b""
-        keys[place], rows[place] = zeroed, b""
+        names = entities.get(contexts[place])
+        empty = bytes(len(keys[place])) if names is None else zeroed(keys[place], names)
+        changed[place] = empty != keys[place] or rows[place] != b""
+        keys[place], rows[place] = empty, b""
     for name, values in (("keys", keys), ("row", rows)):
         field = data.schema.field(name)
         data = data.set_column(data.column_names.index(name), field, pa.array(values, field.type))

@@ -59,7 +59,7 @@ class Skew(msgspec.Struct, frozen=True):
         different: those that differ in any bit of any feature.
         only_journal: clicks that the reference does not know.
         only_lake: clicks of the same span of time in the lake that no journal holds.
-        unsound: clicks that could not be measured, by reason; they are not compared.
+        unsound: clicks that could not be measured or, as `erased`, have no row any more, by reason; not compared.
         repeated: entries of a click_id journalled within an hour before; they are not compared.
         missing: sequences between the first and the last that no journal holds; where a replica took over, how many
             its master gave out last is not known, and those are not counted.
@@ -128,7 +128,7 @@ class Tally:
                     begun = entry.sequence // TERM * TERM
                     self._missing += max(0, entry.sequence - max(self._following, begun))
                 self._following = max(entry.sequence + 1, self._following or 0)
-        reasons = [next((reason for reason in entry.reasons if reason in _UNSOUND), "") for entry in entries]
+        reasons = [_unsound(entry) for entry in entries]
         sound = np.fromiter((not reason for reason in reasons), np.bool_, len(entries))
         fresh = wanted & ~repeats
         self._unsound.update(reasons[place] for place in np.flatnonzero(fresh & ~sound))
@@ -244,3 +244,9 @@ class Tally:
             largest_relative,
             tuple(example for _, example in self._worst[place]),
         )
+
+
+def _unsound(entry: Entry) -> str:
+    """Return why an entry has no row that tells something; empty where it has one."""
+    erased = "" if entry.row or entry.sequence < 0 else "erased"
+    return next((reason for reason in entry.reasons if reason in _UNSOUND), erased)
