@@ -29,7 +29,7 @@ demo: $(STAMP) ## Run the whole loop on simulated traffic: log, bundle, service,
 	@$(BIN)/slidr demo
 
 test: $(STAMP) ## Run every test.
-	@$(BIN)/pytest -q -n 2 --dist worksteal
+	@$(BIN)/pytest -q -n 3 --dist worksteal
 
 check: $(STAMP) ## Check style, types, layers, packages and that the generated docs are current.
 	@$(BIN)/ruff check

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Numba compiles a function again when its own file changes, and not when a file does whose kernels it has inlined: the
@@ -47,6 +48,25 @@ def _no_key_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Learned:
     """A small simulated log through every stage; no test writes to it."""
     return learn(tmp_path_factory.mktemp("learned"))
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Makes a folder once, and gives it to the tests of all processes that run side by side; no test writes to it."""
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, make: Callable[[Path], None]) -> Path:
+        made = common / name
+        with (common / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                part = common / f"{name}.part"
+                make(part)
+                part.rename(made)
+        return made
+
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,12 +18,14 @@ CLICKS = 5000
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose champion is learnt, and in it what its day comes to undisturbed; no story writes to it."""
-    folder = tmp_path_factory.mktemp("drills") / "project"
-    undisturbed = prepare(folder, CLICKS, 1, lambda _event: None).undisturbed()
-    undisturbed.folder.rename(folder / "undisturbed")
-    return folder
+def prepared(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """A project whose champion is learnt, and in it what its day comes to undisturbed."""
+
+    def make(folder: Path) -> None:
+        undisturbed = prepare(folder, CLICKS, 1, lambda _event: None).undisturbed()
+        undisturbed.folder.rename(folder / "undisturbed")
+
+    return once("drills", make)
 
 
 @pytest.mark.parametrize("name", stories())
