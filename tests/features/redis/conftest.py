@@ -7,6 +7,14 @@ from collections.abc import Iterator
 import pytest
 from tests.redis_servers import Proxy, Server, start_cluster
 
+from slidr.features.redis import beginnings
+
+
+@pytest.fixture(autouse=True)
+def _every_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values are remembered however short they are: those of tests are short."""
+    monkeypatch.setattr(beginnings, "_LEAST", 0)
+
 
 @pytest.fixture(scope="session")
 def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:

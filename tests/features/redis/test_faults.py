@@ -211,7 +211,13 @@ def test_a_damaged_record_is_marked(server: Server, at: int) -> None:
     assert at < length
     value[(16 + at) if at >= 0 else (16 + length + at)] ^= 4
     server.ask("SET", key, bytes(value))
-    assert set(store.fold(log.take(slice(200, 300))).soundness.tolist()) == {Soundness.STATE_COLD}
+    other = open_store(SMALL, [server.url])
+    assert set(other.fold(log.take(slice(200, 250))).soundness.tolist()) == {Soundness.STATE_COLD}
+    # Who has read it before it was damaged has it whole, or sees that it is another one.
+    folded = store.fold(log.take(slice(250, 300)))
+    right = folded.soundness == Soundness.SOUND
+    assert set(folded.soundness[~right].tolist()) <= {Soundness.STATE_COLD}
+    assert_same_bits(folded.rows[right], EmbeddedStore(SMALL).fold(log).rows[250:][right])
 
 
 @pytest.mark.parametrize("name", ["agreement", "sequence", "newest"])

@@ -15,6 +15,7 @@ from slidr.features.clicks import ClickBatch
 from slidr.features.layout import Block
 from slidr.features.recent import MEMORY
 from slidr.features.redis.agreement import Agreement
+from slidr.features.redis.beginnings import Beginnings
 from slidr.features.redis.entities import Entities, Rows
 from slidr.features.redis.nodes import LIBRARY, Command, tag
 from slidr.features.store import TERM
@@ -25,12 +26,16 @@ CLAIM_SECONDS = MEMORY // SECOND
 
 
 class Terms(NamedTuple):
-    """What every command to a partition says: where it goes, which data it means, and how long entities live (ms)."""
+    """What every command to a partition says: where it goes, which data it means, and how long entities live (ms).
+
+    `beginnings` are what is known of the values there.
+    """
 
     partition: int
     epoch: str
     expected: bytes
     expiry: int
+    beginnings: Beginnings
 
 
 class Call:
@@ -72,21 +77,20 @@ class Call:
         self.tried, self.claimed = True, not repeats
         return self
 
-    def hear(self, partition: int, values: Sequence[bytes]) -> None:
+    def hear(self, terms: Terms, answers: Sequence[bytes | list[bytes]]) -> None:
         """Take the values of a partition's entities, in the order in which the command named them."""
-        for place, value in zip(self._lying(partition), values, strict=True):
+        values = terms.beginnings.whole(self._part(self.names, terms.partition), answers)
+        for place, value in zip(self._lying(terms.partition), values, strict=True):
             self.values[place] = value
-        self.unheard.discard(partition)
+        self.unheard.discard(terms.partition)
 
     def fold(self, terms: Terms) -> Command:
         """Number, claim and add all at once, where there is one partition."""
-        partition, epoch, expected, expiry = terms
+        partition, epoch, expected, expiry, _ = terms
         keys = [agreement_key(partition), counter_key(partition, epoch), newest_key(partition, epoch)]
-        keys += [*self._click_keys(terms, np.arange(len(self.batch))), *self._part(self.names, partition)]
+        keys += self._click_keys(terms, np.arange(len(self.batch)))
         about: list[str | bytes | int] = [expected, len(self.batch), CLAIM_SECONDS, expiry, self.token, ""]
-        return function(
-            "fold", keys, [*about, *self.batch.times.tolist(), *self._part(self.entities.chunks(), partition)]
-        )
+        return self._adding("fold", keys, [*about, *self.batch.times.tolist()], terms)
 
     def number(self, terms: Terms) -> Command:
         """Take sequences for all clicks."""
@@ -95,7 +99,7 @@ class Call:
 
     def claim(self, terms: Terms, places: NDArray[np.int64], newest: int) -> Command:
         """Claim the clicks of these places, whose home the partition is; `newest` is the newest time folded so far."""
-        partition, epoch, expected, _ = terms
+        partition, epoch, expected, _, _ = terms
         keys = [agreement_key(partition), agreement_key(partition), newest_key(partition, epoch)]
         keys += self._click_keys(terms, places)
         about: list[str | bytes | int] = [expected, len(places), CLAIM_SECONDS, newest, self.token, self.base]
@@ -103,20 +107,24 @@ class Call:
 
     def add(self, terms: Terms) -> Command:
         """Add the clicks to their entities."""
-        partition, _, expected, expiry = terms
-        keys = [agreement_key(partition), *self._part(self.names, partition)]
-        chunks = self._part(self.entities.chunks(), partition)
-        return function("add", keys, [expected, self.base, expiry, *chunks])
+        partition, _, expected, expiry, _ = terms
+        return self._adding("add", [agreement_key(partition)], [expected, self.base, expiry], terms)
 
     def repair(self, terms: Terms) -> Command:
         """Add the clicks to those of their entities that do not have them."""
-        partition, _, expected, expiry = terms
+        partition, _, expected, expiry, _ = terms
         about: list[str | bytes | int] = [expected, expiry]
         blocks, entries = self.entities.blocks(), self.entities.rows.entries
         wanted = self.entities.wanted(self.sequences)
         for place in self._lying(partition):
             about += [entries[blocks[place]], b"" if self.repeats else wanted[place]]
         return function("repair", [agreement_key(partition), *self._part(self.names, partition)], about)
+
+    def _adding(self, name: str, keys: list[str], arguments: list[str | bytes | int], terms: Terms) -> Command:
+        """Return the command that adds the clicks to the partition's entities, behind other keys and arguments."""
+        names = self._part(self.names, terms.partition)
+        chunks = self._part(self.entities.chunks(), terms.partition)
+        return function(name, [*keys, *names], [*arguments, *chunks, *terms.beginnings.described(names)])
 
     def _click_keys(self, terms: Terms, places: NDArray[np.int64]) -> list[str]:
         prefix = click_key(terms.partition, terms.epoch)

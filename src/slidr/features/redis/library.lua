@@ -1,4 +1,4 @@
-#!lua name=slidr_1
+#!lua name=slidr_2
 -- The library that slidr loads into Redis. Redis keeps records and clicks; it computes nothing of a feature.
 --
 -- An entity's value is a run of chunks, all numbers little-endian:
@@ -44,13 +44,26 @@ local function known(keys, args, clicks, newest)
   return claims, found, newest
 end
 
--- Appends chunks to entities, lets them live on, and returns their values.
--- from: place of the first entity in keys; its chunk stands at args[from + shift]
+-- Appends chunks to entities, lets them live on, and returns their values; of one that begins as the caller says, in a table,
+-- what follows that. See beginnings.py.
+-- from: place of the first entity in keys; its chunk stands at args[from + shift], and behind all chunks, in the same
+--       order, stand the beginnings: head, four bytes, their place from 0 on, length; '' where the caller knows none
 local function append(keys, args, from, shift, base, expiry)
-  local head, values = struct.pack('<i8', base), {}
+  local start, values, known = struct.pack('<i8', base), {}, shift + #keys - from + 1
   for place = from, #keys do
-    redis.call('APPEND', keys[place], head .. args[place + shift])
-    values[#values + 1] = redis.call('GETEX', keys[place], 'PX', expiry)
+    local key, begun = keys[place], args[place + known]
+    redis.call('APPEND', key, start .. args[place + shift])
+    local same = false
+    if begun ~= '' then
+      local at, length = struct.unpack('<I4I4', begun, HEAD + 5)
+      same = redis.call('GETRANGE', key, 0, HEAD - 1) == string.sub(begun, 1, HEAD)
+        and redis.call('GETRANGE', key, at, at + 3) == string.sub(begun, HEAD + 1, HEAD + 4)
+      if same then
+        values[#values + 1] = {redis.call('GETRANGE', key, length, -1)}
+        redis.call('PEXPIRE', key, expiry)
+      end
+    end
+    if not same then values[#values + 1] = redis.call('GETEX', key, 'PX', expiry) end
   end
   return {'folded', base, values}
 end
@@ -64,7 +77,7 @@ end
 -- One partition, all at once: claims a sequence for every click and appends the clicks to their entities.
 -- keys: agreement, counter, newest time, one for each click, one for each entity
 -- args: agreement, number of clicks, expiry of claims (s), expiry of entities (ms), token, unused, time of each click,
---       count and entries of each entity's chunk
+--       count and entries of each entity's chunk, how each began
 -- returns 'folded', base, values; or, with nothing changed, 'known', claims
 local function fold(keys, args)
   local refused = disagreement(keys, args)
@@ -196,10 +209,10 @@ local function agree(keys, args)
   return args[2]
 end
 
-redis.register_function('slidr_1_fold', fold)
-redis.register_function('slidr_1_number', number)
-redis.register_function('slidr_1_claim', claim)
-redis.register_function('slidr_1_add', add)
-redis.register_function('slidr_1_repair', repair)
-redis.register_function('slidr_1_replace', replace)
-redis.register_function('slidr_1_agree', agree)
+redis.register_function('slidr_2_fold', fold)
+redis.register_function('slidr_2_number', number)
+redis.register_function('slidr_2_claim', claim)
+redis.register_function('slidr_2_add', add)
+redis.register_function('slidr_2_repair', repair)
+redis.register_function('slidr_2_replace', replace)
+redis.register_function('slidr_2_agree', agree)

@@ -19,7 +19,7 @@ from redis.retry import Retry
 from redis import exceptions as faults
 from slidr.errors import StoreError
 
-LIBRARY = "slidr_1"
+LIBRARY = "slidr_2"
 """The library's name; its number changes whenever what it stores or answers does."""
 _OLDEST = 7
 # An answer that makes no sense leaves the connection as unusable as none.

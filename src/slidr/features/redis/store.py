@@ -21,6 +21,7 @@ from slidr.errors import StoreError
 from slidr.features.clicks import ClickBatch
 from slidr.features.fold import fold_click
 from slidr.features.layout import Block, Layout
+from slidr.features.redis.beginnings import Beginnings
 from slidr.features.redis.call import Call, Terms, agreement_key, digest, function, without_twins
 from slidr.features.redis.decided import Decided
 from slidr.features.redis.membership import Membership
@@ -82,6 +83,7 @@ class RedisStore:
         self._newest = 0
         self._unfinished: deque[Call] = deque(maxlen=_MOST_UNFINISHED)
         self._heavy: list[dict[str, tuple[int, str, bytes]]] = [{} for _ in range(partitions)]
+        self._beginnings = [Beginnings(b"") for _ in range(partitions)]
 
     def fold(self, clicks: ClickBatch) -> Folded:
         """Fold clicks in the order given; a row that cannot be trusted is marked, and nothing is raised."""
@@ -133,7 +135,7 @@ class RedisStore:
         for size in (1, _MADE_UP):
             batch = ClickBatch(ids[:size], times[:size], logged_in[:size], np.ascontiguousarray(keys[:, :size]))
             call = Call(batch, self.layout.blocks, self._reader.rows, 1, "")
-            call.fold(Terms(0, "", b"", 0))
+            call.fold(Terms(0, "", b"", 0, Beginnings(b"")))
             call.sequences = np.arange(size)
             call.entities.wanted(call.sequences)
             # As Redis answers a call whose entities are new: what was sent, behind the first sequence.
@@ -253,7 +255,7 @@ class RedisStore:
                 self._take_claims(call, answer[1], np.arange(len(others)), others)
             else:
                 call.sequences = int(answer[1]) + np.arange(len(others))
-                call.hear(0, answer[2])
+                call.hear(self._terms(0), answer[2])
             return others
         if call.base < 0:
             call.base = int(self._whole(self._run({0: call.number(self._terms(0))}))[0][1])
@@ -295,7 +297,7 @@ class RedisStore:
         answers = self._run(commands)
         for partition, answer in answers.items():
             if not isinstance(answer, StoreError):
-                call.hear(partition, answer[-1])
+                call.hear(self._terms(partition), answer[-1])
         self._whole(answers)
 
     def _run(self, commands: dict[int, Command]) -> dict[int, list[Any] | StoreError]:
@@ -336,7 +338,10 @@ class RedisStore:
         return good
 
     def _terms(self, partition: int) -> Terms:
-        return Terms(partition, self._membership.epoch, self._membership.expected[partition], self._expiry)
+        expected = self._membership.expected[partition]
+        if self._beginnings[partition].agreement != expected:
+            self._beginnings[partition] = Beginnings(expected)
+        return Terms(partition, self._membership.epoch, expected, self._expiry, self._beginnings[partition])
 
     def _finish(self, call: Call, places: NDArray[np.int64], folded: Folded) -> None:
         """Fold what the entities hold, write the rows, and note whose record should be packed again."""

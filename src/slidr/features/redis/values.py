@@ -33,8 +33,8 @@ HEAD = 3
 """Words before a chunk's clicks: base (two) and count."""
 _FOLDED = 0xFFFFFFFF
 _RECORD_HEAD = HEAD + 1
-_LEAST_TAIL = 128
-"""Words of clicks that are worth packing a record, however small it is."""
+_LEAST_RECORD = 512
+"""Words that every record is taken to weigh: a small one is not packed again after every few clicks."""
 _MOST_PACKED = 64
 """Records packed at one read, about; others wait until they are read again."""
 _NONSENSE = bytes(4)
@@ -297,7 +297,7 @@ def _read(
                 continue
             own = (times, keys, rows, soundness[block])
             through, tail, length = _fold(values, groups, entity, record, (layout, counted), own, found[block])
-            heavy = tail > 0 and tail >= weight * max(length, _LEAST_TAIL)
+            heavy = tail > 0 and tail >= weight * max(length, _LEAST_RECORD)
             if heavy and ends[entity] + _most_words(layout) <= len(packed):
                 ends[entity + 1] += _pack(record[0], 0, layout, through, record[2], packed[ends[entity] :])
 
@@ -335,7 +335,7 @@ class Reader:
         rows: the rows of the key matrix that the blocks read.
     """
 
-    def __init__(self, layout: Layout, weight: float = 1.0) -> None:
+    def __init__(self, layout: Layout, weight: float = 0.25) -> None:
         self.rows = Rows(layout.blocks)
         self._weight = weight
         self._features, self._height = len(layout.names), len(layout.keys)
