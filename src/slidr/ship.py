@@ -212,16 +212,18 @@ def _declare(lake: Lake, journal: Journal, names: set[str]) -> None:
 def _shorten(journal: Journal, shipped: Shipped, before: int, state: Path | None) -> int | None:
     """Shorten a journal that no service holds, and tell the service that holds it, or will, what is shipped."""
     tell_shipped(journal.path, journal.id, shipped)
-    held = told_held(journal.path, journal.id) if state is None else _held(state)
-    collected = told_collected(journal.path, journal.id)
-    if not (held or collected):
-        return None
-    with suppress(JournalError), Journal(journal.path) as own:
-        removed = 0
-        while some := own.shorten(shipped, held=held, before=before, most=_REMOVED, collected=collected):
-            removed += some
-        own.checkpoint()
-        return removed
+    # What a file beside it tells wrong is told by the service, which does not believe it either.
+    with suppress(JournalError):
+        held = told_held(journal.path, journal.id) if state is None else _held(state)
+        collected = told_collected(journal.path, journal.id)
+        if not (held or collected):
+            return None
+        with Journal(journal.path) as own:
+            removed = 0
+            while some := own.shorten(shipped, held=held, before=before, most=_REMOVED, collected=collected):
+                removed += some
+            own.checkpoint()
+            return removed
     return None
 
 

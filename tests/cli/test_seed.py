@@ -24,7 +24,7 @@ from slidr.features.redis.seeding import sequence_of
 from slidr.features.redis.store import RedisStore
 from slidr.features.store import TERM, EmbeddedStore
 from slidr.journal import Entry, Journal
-from slidr.journal.told import told_held
+from slidr.journal.told import beside, told_held
 from slidr.lake.delta import Lake
 from slidr.locking import only_run
 from slidr.service.answers import Recorder
@@ -259,6 +259,9 @@ def test_what_a_state_of_all_journals_holds_may_leave_them(
     assert (said["sequence"], said["folded"], said["missing"]) == (tail.log + SERVED, SERVED, 0)
     assert slidr("ship", *at_both).code == 0
     assert [_held(path) for path in (one, two)] == [1, 1], "the last one tells that state and journals belong together"
+    held = beside(one, "held")
+    held.write_text("{}")
+    assert slidr("ship", *at_both).code == 0, "what is told wrong keeps nothing from the lake"
     again = slidr("fold", *at_both)
     assert again.out.endswith(f"holds the state as of click {tail.log + SERVED:,}, 0 clicks more than before\n")
     assert slidr("seed", *at_both).code == 0
