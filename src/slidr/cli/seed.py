@@ -62,14 +62,7 @@ def seed(settings: Settings, *, journals: tuple[Path, ...], incomplete: bool, em
     written = seed_redis(addresses, store, partitions=partitions, secret=secret)
     return Outcome(
         "\n".join([_sentence(written, sequence, found), *_notes(found, partitions)]),
-        {
-            "entities": written,
-            "sequence": sequence,
-            "folded": found.folded,
-            "missing": found.missing,
-            "twice": found.twice,
-            "terms": found.terms,
-        },
+        {"entities": written, **_document(found, sequence)},
     )
 
 
@@ -89,7 +82,7 @@ def fold(settings: Settings, *, journals: tuple[Path, ...], incomplete: bool) ->
     """
     redis_addresses(settings)
     state, partitions = Path(settings.storage.state), settings.store.partitions
-    paths = journals or journals_at(Path(settings.storage.journal))
+    paths = _paths(settings, journals)
     if not paths:
         raise SettingsError(
             f"there is no journal at {settings.storage.journal}; name those that share Redis: --journal"
@@ -116,21 +109,14 @@ def fold(settings: Settings, *, journals: tuple[Path, ...], incomplete: bool) ->
                 *_notes(found, partitions),
             ]
         ),
-        {
-            "state": str(state),
-            "sequence": store.sequence,
-            "folded": found.folded,
-            "missing": found.missing,
-            "twice": found.twice,
-            "terms": found.terms,
-        },
+        {"state": str(state), **_document(found, store.sequence)},
     )
 
 
 def _last(settings: Settings, named: tuple[Path, ...]) -> tuple[int, bool]:
     """Return the greatest sequence that a journal holds, below zero where none does, and whether they were folded."""
     last, folded = -1, False
-    for path in named or journals_at(Path(settings.storage.journal)):
+    for path in _paths(settings, named):
         with _opened(path) as journal:
             last = max(last, journal.last_sequence)
             folded |= told_held(path, journal.id) > 0
@@ -156,7 +142,7 @@ def _restore(
     storage = settings.storage
     own, seeded = Path(storage.state), Path(storage.seed)
     start = own if own.exists() else seeded
-    journals = named or journals_at(Path(storage.journal))
+    journals = _paths(settings, named)
     if not start.exists() and not journals:
         raise SettingsError(
             f"neither {seeded} nor {storage.journal} exists; run `slidr backfill`, or begin with --empty"
@@ -167,6 +153,10 @@ def _restore(
     with ExitStack() as stack:
         opened = Journals([stack.enter_context(_opened(path)) for path in journals])
         return recover_shared(store, opened, start, fingerprint=fingerprint, seed=seeded, before=before)
+
+
+def _paths(settings: Settings, named: tuple[Path, ...]) -> tuple[Path, ...]:
+    return named or journals_at(Path(settings.storage.journal))
 
 
 def _opened(path: Path) -> Journal:
@@ -197,6 +187,11 @@ def _refuse_missing(found: Recovered, partitions: int, verb: str) -> None:
             f"no journal holds {_ranges(found)}, and rows would be wrong without them: name the journals of all"
             f" processes with --journal, bring back what was cut off, or {verb} without them with --incomplete"
         )
+
+
+def _document(found: Recovered, sequence: int) -> dict[str, int]:
+    numbers = {name: getattr(found, name) for name in ("folded", "missing", "twice", "terms")}
+    return {"sequence": sequence, **numbers}
 
 
 def _sentence(written: int, sequence: int, found: Recovered) -> str:

@@ -13,7 +13,7 @@ from tests.redis_servers import Server
 
 from slidr.clock import SECOND
 from slidr.features.clicks import ClickBatch
-from slidr.features.redis.beginnings import Beginnings
+from slidr.features.redis.beginnings import MOST, Beginnings
 from slidr.features.store import EmbeddedStore
 
 
@@ -24,7 +24,7 @@ def record(length: int, check: int, *, through: int = 7) -> bytes:
 
 def test_what_is_told_of_a_value_is_what_tells_it_from_others() -> None:
     """Its first base and count, a record's checksum or else the first click's offset, where that is, and its length."""
-    known = Beginnings(b"agreed")
+    known = Beginnings(b"agreed", 1_000)
     values = [record(40, 9) + b"tail", struct.pack("<qIIq", 5, 1, 3, 0), b"short"]
     assert known.described(["a", "b", "c"]) == [b""] * 3
     assert known.whole(["a", "b", "c"], values) == values
@@ -45,6 +45,14 @@ def test_the_oldest_are_forgotten() -> None:
     assert [bool(one) for one in known.described(["a", "b", "c"])] == [True, False, True]
     known.whole(["d"], [bytes(101)])
     assert not any(known.described(["a", "b", "c", "d"]))
+
+
+def test_all_partitions_together_keep_no_more_than_one(server: Server) -> None:
+    """However many partitions there are, and whatever was agreed on since, the bytes that are kept stay bounded."""
+    store = seeded_store(SMALL, [server.url], 5)
+    store.fold(random_batch(SMALL, 100, 3))
+    assert all(one.agreement for one in store._beginnings)
+    assert sum(one._most for one in store._beginnings) <= MOST
 
 
 def busy(count: int) -> ClickBatch:
@@ -88,7 +96,7 @@ def test_little_is_sent_of_what_is_known(server: Server) -> None:
     def one_by_one(first: int, *, forgetful: bool) -> None:
         for place in range(first, first + 40):
             if forgetful:
-                store._beginnings[0] = Beginnings(b"")
+                store._beginnings[0] = Beginnings(b"", 0)
             store.fold(log.take(slice(place, place + 1)))
 
     one_by_one(500, forgetful=False)

@@ -12,7 +12,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 _LEAST = 512  # bytes of a value that is worth it
-_MOST = 1 << 26  # bytes that are kept of all
+MOST = 1 << 26
+"""Bytes that a process keeps, of all partitions."""
 _FOLDED = (0xFFFFFFFF).to_bytes(4, "little")
 _HEAD = 12  # bytes: base and count
 _CHECK = 4  # bytes of a checksum, or of the first click's offset
@@ -27,7 +28,7 @@ class Beginnings:
         most: bytes to keep.
     """
 
-    def __init__(self, agreement: bytes, most: int = _MOST) -> None:
+    def __init__(self, agreement: bytes, most: int) -> None:
         self.agreement = agreement
         self._most, self._bytes = most, 0
         self._held: OrderedDict[str, bytes] = OrderedDict()

@@ -21,7 +21,7 @@ from slidr.errors import StoreError
 from slidr.features.clicks import ClickBatch
 from slidr.features.fold import fold_click
 from slidr.features.layout import Block, Layout
-from slidr.features.redis.beginnings import Beginnings
+from slidr.features.redis.beginnings import MOST, Beginnings
 from slidr.features.redis.call import Call, Terms, agreement_key, digest, function, without_twins
 from slidr.features.redis.decided import Decided
 from slidr.features.redis.membership import Membership
@@ -83,7 +83,7 @@ class RedisStore:
         self._newest = 0
         self._unfinished: deque[Call] = deque(maxlen=_MOST_UNFINISHED)
         self._heavy: list[dict[str, tuple[int, str, bytes]]] = [{} for _ in range(partitions)]
-        self._beginnings = [Beginnings(b"") for _ in range(partitions)]
+        self._beginnings = [Beginnings(b"", MOST // partitions) for _ in range(partitions)]
 
     def fold(self, clicks: ClickBatch) -> Folded:
         """Fold clicks in the order given; a row that cannot be trusted is marked, and nothing is raised."""
@@ -135,7 +135,7 @@ class RedisStore:
         for size in (1, _MADE_UP):
             batch = ClickBatch(ids[:size], times[:size], logged_in[:size], np.ascontiguousarray(keys[:, :size]))
             call = Call(batch, self.layout.blocks, self._reader.rows, 1, "")
-            call.fold(Terms(0, "", b"", 0, Beginnings(b"")))
+            call.fold(Terms(0, "", b"", 0, Beginnings(b"", 0)))
             call.sequences = np.arange(size)
             call.entities.wanted(call.sequences)
             # As Redis answers a call whose entities are new: what was sent, behind the first sequence.
@@ -340,7 +340,7 @@ class RedisStore:
     def _terms(self, partition: int) -> Terms:
         expected = self._membership.expected[partition]
         if self._beginnings[partition].agreement != expected:
-            self._beginnings[partition] = Beginnings(expected)
+            self._beginnings[partition] = Beginnings(expected, MOST // self.partitions)
         return Terms(partition, self._membership.epoch, expected, self._expiry, self._beginnings[partition])
 
     def _finish(self, call: Call, places: NDArray[np.int64], folded: Folded) -> None:
